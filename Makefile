@@ -1,0 +1,93 @@
+PREFIX ?= /usr/local
+LUA_LIB_DIR ?= $(PREFIX)/share/lua/5.1
+LUA_C_DIR ?= $(PREFIX)/lib/lua/5.1
+
+LUAJIT ?= luajit
+BUSTED ?= busted --lua=$(LUAJIT)
+LUACHECK ?= luacheck
+VALGRIND ?= valgrind
+
+CFLAGS ?= -O2 -g
+WARNINGS = -Wall -Wextra -Wpedantic
+BUILD ?= build
+
+# Spec files or folders to run: make test SPEC=spec/poll_spec.lua
+SPEC ?= spec
+
+VERSION := $(shell sed -n 's/.*VERSION = "\([^"]*\)".*/\1/p' minisock/cdefs.lua)
+SHIM := $(BUILD)/minisock/shim.so
+SOURCES := $(wildcard shim/*.c)
+HEADERS := $(wildcard shim/*.h cdefs/*.h) $(BUILD)/constants.h
+
+LUA_ENV = LUA_PATH="$(CURDIR)/?.lua;;" LUA_CPATH="$(abspath $(BUILD))/?.so;;"
+
+### help: list these targets
+help:
+	@echo "minisock $(VERSION)"
+	@sed -n 's/^### \([a-z-]*\): /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
+
+### all: build the C shim
+all: $(SHIM)
+
+$(BUILD)/constants.h: shim/constants.list
+	@mkdir -p $(@D)
+	sed 's/#.*//' $< | tr -s ' ' '\n' | sed -n \
+	    's/..*/#ifdef &\nCONSTANT(&)\n#endif/p' > $@
+
+$(SHIM): $(SOURCES) $(HEADERS) minisock/cdefs.lua
+	@mkdir -p $(@D)
+	$(CC) -std=c11 $(WARNINGS) $(CFLAGS) -fPIC -shared \
+	    -I$(BUILD) -DMINISOCK_VERSION='"$(VERSION)"' -o $@ $(SOURCES) \
+	    -Wl,-z,nodelete -Wl,-z,defs $(LDFLAGS) -pthread -lm
+
+### demo: see bytes go over real sockets
+demo:
+	@.ci/deps demo
+	@$(MAKE) --no-print-directory all
+	@$(LUA_ENV) LUAJIT=$(LUAJIT) examples/demo.sh
+
+### test: run the specs (SPEC=spec/poll_spec.lua for some of them)
+test:
+	@.ci/deps test
+	@$(MAKE) --no-print-directory all
+	$(LUA_ENV) LUAJIT=$(LUAJIT) $(BUSTED) $(SPEC)
+
+### lint: luacheck, and the shim by gcc and clang without a warning
+lint:
+	@.ci/deps lint
+	$(LUACHECK) -q .
+	$(MAKE) --no-print-directory all CC=gcc BUILD=$(BUILD)/gcc \
+	    CFLAGS="-O2 -Werror"
+	$(MAKE) --no-print-directory all CC=clang BUILD=$(BUILD)/clang \
+	    CFLAGS="-O2 -Werror"
+
+### asan: the specs, with the shim under AddressSanitizer and UBSan
+asan:
+	@.ci/deps test
+	@$(MAKE) --no-print-directory all BUILD=$(BUILD)/asan CFLAGS="-O1 -g \
+	    -fsanitize=address,undefined -fno-omit-frame-pointer" \
+	    LDFLAGS="-shared-libgcc"
+	$(MAKE) --no-print-directory check BUILD=$(BUILD)/asan
+
+### valgrind: the specs, under valgrind
+valgrind:
+	@.ci/deps test valgrind
+
+### deps: install what the demo and the specs need (Debian)
+deps:
+	@.ci/deps demo test
+
+### install: into $(PREFIX), or $(LUA_LIB_DIR) and $(LUA_C_DIR)
+install: all
+	install -d $(DESTDIR)$(LUA_LIB_DIR)/minisock
+	install -d $(DESTDIR)$(LUA_C_DIR)/minisock
+	install -m 644 minisock.lua $(DESTDIR)$(LUA_LIB_DIR)
+	install -m 644 minisock/*.lua $(DESTDIR)$(LUA_LIB_DIR)/minisock
+	install -m 755 $(SHIM) $(DESTDIR)$(LUA_C_DIR)/minisock
+
+### clean: remove what was built
+clean:
+	rm -rf $(BUILD)
+
+.PHONY: help all demo test lint asan valgrind deps install clean
+.DEFAULT_GOAL := help

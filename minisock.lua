@@ -1,0 +1,764 @@
+--- Sockets for LuaJIT: libc's socket calls, declared here and called directly.
+--- A descriptor is an integer, an address a struct sockaddr in a string, a
+--- timeout a number of milliseconds. Stands on minisock/*.lua, which hold what
+--- goes in and out of these calls, and on the shim, which waits.
+---
+--- A call that fails returns nil, a message and a code: the errno, or for the
+--- resolver an EAI code. Of a timeout the code is ETIMEDOUT. An argument that
+--- can't be meant raises an error.
+local bit = require "bit"
+local ffi = require "ffi"
+local address = require "minisock.address"
+local buffers = require "minisock.buffers"
+local cdefs = require "minisock.cdefs"
+local check = require "minisock.check"
+local clock = require "minisock.clock"
+local errors = require "minisock.errors"
+local options = require "minisock.options"
+local poll = require "minisock.poll"
+local resolver = require "minisock.resolver"
+
+-- The names are our own, so that no other library's declaration of the same
+-- call, which would come first or later, can change what is called here. The
+-- results are int, also where C says ssize_t: a boxed result would let the
+-- garbage collector run before errno is read. Linux transfers no more than
+-- an int can tell.
+if not pcall(ffi.typeof, "struct minisock_calls_1") then
+    ffi.cdef [[
+    struct minisock_calls_1 { int unused; };
+    int minisock_socket(int, int, int) __asm__("socket");
+    int minisock_socketpair(int, int, int, int *) __asm__("socketpair");
+    int minisock_bind(int, const void *, uint32_t) __asm__("bind");
+    int minisock_listen(int, int) __asm__("listen");
+    int minisock_accept4(int, void *, uint32_t *, int) __asm__("accept4");
+    int minisock_connect(int, const void *, uint32_t) __asm__("connect");
+    int minisock_shutdown(int, int) __asm__("shutdown");
+    int minisock_close(int) __asm__("close");
+    int minisock_recv(int, void *, size_t, int) __asm__("recv");
+    int minisock_send(int, const void *, size_t, int) __asm__("send");
+    int minisock_sendto(int, const void *, size_t, int, const void *,
+                        uint32_t) __asm__("sendto");
+    int minisock_getsockname(int, void *, uint32_t *) __asm__("getsockname");
+    int minisock_getpeername(int, void *, uint32_t *) __asm__("getpeername");
+    ]]
+end
+
+local C = ffi.C
+local shim = cdefs.shim
+local constant = cdefs.constant
+local deadline = clock.deadline
+local bor = bit.bor
+local errno, ffi_string = ffi.errno, ffi.string
+local fail = errors.fail
+local family_of, take = address.family, address.take
+local lookup = resolver.lookup
+local min = math.min
+local FOREVER = math.huge
+local INT_MAX = 2^31 - 1
+
+local AF_UNIX = constant("AF_UNIX")
+local AF_INET = constant("AF_INET")
+local AF_INET6 = constant("AF_INET6")
+local AI_PASSIVE = constant("AI_PASSIVE")
+local MSG_DONTWAIT = constant("MSG_DONTWAIT")
+local MSG_NOSIGNAL = constant("MSG_NOSIGNAL")
+local SHUT_RDWR = constant("SHUT_RDWR")
+local SOCK_CLOEXEC = constant("SOCK_CLOEXEC")
+local SOCK_DGRAM = constant("SOCK_DGRAM")
+local SOCK_NONBLOCK = constant("SOCK_NONBLOCK")
+local SOCK_STREAM = constant("SOCK_STREAM")
+local SOMAXCONN = constant("SOMAXCONN")
+
+local EADDRNOTAVAIL = constant("EADDRNOTAVAIL")
+local EAFNOSUPPORT = constant("EAFNOSUPPORT")
+local EAGAIN = constant("EAGAIN")
+local EBADF = constant("EBADF")
+local ECONNABORTED = constant("ECONNABORTED")
+local EINPROGRESS = constant("EINPROGRESS")
+local EINTR = constant("EINTR")
+local EINVAL = constant("EINVAL")
+local ENOTSOCK = constant("ENOTSOCK")
+
+-- Out-parameters, used again by every call.
+local ADDRESS_SIZE = 128
+local peer = ffi.new("uint8_t[?]", ADDRESS_SIZE)
+local length = ffi.new("uint32_t[1]")
+local sender = ffi.new("struct minisock_sender")
+local pair = ffi.new("int[2]")
+local sent = ffi.new("int[1]")
+
+local BUFSIZE = 4096
+local UDPMAXSIZE = 2048
+local DEFAULT_TIMEOUT = 10000
+
+--- What read returns at most, what recvfrom returns at most, and how many
+--- milliseconds they wait, when they aren't told.
+local M = {
+    VERSION = cdefs.VERSION,
+    BUFSIZE = BUFSIZE,
+    UDPMAXSIZE = UDPMAXSIZE,
+    DEFAULT_TIMEOUT = DEFAULT_TIMEOUT,
+
+    unixaddr = address.unixaddr,
+    inetaddr = address.inetaddr,
+    inet6addr = address.inet6addr,
+    parseaddr = address.parseaddr,
+    getnameinfo = address.getnameinfo,
+    getaddrinfo = resolver.getaddrinfo,
+    poll = poll.poll,
+    pollfd = poll.pollfd,
+    unpollfd = poll.unpollfd,
+    msleep = poll.msleep,
+    setsockopt = options.setsockopt,
+    getsockopt = options.getsockopt,
+}
+
+-- minisock.AF_INET and all others: the shim knows them, and each is kept once
+-- it has been asked for.
+setmetatable(M, {
+    __index = function(module, name)
+        if type(name) ~= "string" then return nil end
+        local value = constant(name)
+        module[name] = value
+        return value
+    end,
+})
+
+---------------------------------------------------------------------------
+-- Making descriptors
+---------------------------------------------------------------------------
+
+--- Makes a socket, which exec'd programs won't inherit.
+---@see socket(2)
+---@param family integer AF_UNIX, AF_INET, AF_INET6, ...
+---@param socktype integer SOCK_STREAM, SOCK_DGRAM, ..., plus SOCK_NONBLOCK
+---@param protocol? integer the socktype's usual one by default
+---@return integer? fd, string? message, integer? code
+function M.socket(family, socktype, protocol)
+    family = check.int(family, 1, "socket")
+    socktype = check.int(socktype, 2, "socket")
+    protocol = check.int(protocol, 3, "socket", 0)
+    local fd = C.minisock_socket(family, bor(socktype, SOCK_CLOEXEC), protocol)
+    if fd < 0 then return fail("socket", errno()) end
+    return fd
+end
+
+--- Makes two connected Unix sockets.
+---@see socketpair(2)
+---@param socktype? integer SOCK_STREAM by default
+---@return integer? fd, integer|string fd_or_message, integer? code
+function M.socketpair(socktype)
+    socktype = check.int(socktype, 1, "socketpair", SOCK_STREAM)
+    socktype = bor(socktype, SOCK_CLOEXEC)
+    if C.minisock_socketpair(AF_UNIX, socktype, 0, pair) < 0 then
+        return fail("socketpair", errno())
+    end
+    return pair[0], pair[1]
+end
+
+--- Closes a descriptor. It is closed also when this fails, but for EBADF.
+---@see close(2)
+---@param fd integer
+---@return true? closed, string? message, integer? code
+function M.close(fd)
+    fd = check.descriptor(fd, 1, "close")
+    if C.minisock_close(fd) < 0 then
+        local code = errno()
+        -- An interrupted close has closed all the same.
+        if code ~= EINTR then return fail("close", code) end
+    end
+    return true
+end
+
+--- Ends one direction of a connection, or both, for every descriptor of it.
+---@see shutdown(2)
+---@param fd integer
+---@param how? integer SHUT_RD, SHUT_WR or SHUT_RDWR, the default
+---@return true? done, string? message, integer? code
+function M.shutdown(fd, how)
+    fd = check.descriptor(fd, 1, "shutdown")
+    how = check.int(how, 2, "shutdown", SHUT_RDWR)
+    if C.minisock_shutdown(fd, how) < 0 then
+        return fail("shutdown", errno())
+    end
+    return true
+end
+
+--- Sets or clears O_NONBLOCK. The calls here that take a timeout keep it
+--- either way; write and sendto fail with EAGAIN instead of waiting.
+---@param fd integer
+---@param on boolean
+---@return true? done, string? message, integer? code
+function M.setnonblocking(fd, on)
+    fd = check.descriptor(fd, 1, "setnonblocking")
+    on = check.boolean(on, 2, "setnonblocking")
+    local code = shim.minisock_set_nonblocking(fd, on and 1 or 0)
+    if code < 0 then return fail("setnonblocking", -code) end
+    return true
+end
+
+---------------------------------------------------------------------------
+-- Names and addresses
+---------------------------------------------------------------------------
+
+--- The address a socket is bound to.
+---@see getsockname(2)
+---@param fd integer
+---@return string? addr, string? message, integer? code
+function M.getsockname(fd)
+    fd = check.descriptor(fd, 1, "getsockname")
+    length[0] = ADDRESS_SIZE
+    if C.minisock_getsockname(fd, peer, length) < 0 then
+        return fail("getsockname", errno())
+    end
+    return take(peer, length[0])
+end
+
+--- The address a socket is connected to.
+---@see getpeername(2)
+---@param fd integer
+---@return string? addr, string? message, integer? code
+function M.getpeername(fd)
+    fd = check.descriptor(fd, 1, "getpeername")
+    length[0] = ADDRESS_SIZE
+    if C.minisock_getpeername(fd, peer, length) < 0 then
+        return fail("getpeername", errno())
+    end
+    return take(peer, length[0])
+end
+
+---------------------------------------------------------------------------
+-- Servers
+---------------------------------------------------------------------------
+
+local BIND_OPTIONS = {
+    backlog = "count",
+    reuseport = "boolean",
+    v6only = "boolean",
+    timeout = "timeout in milliseconds",
+}
+
+local function set_listener_options(fd, family, opts, v6only)
+    local code = 0
+    if family ~= AF_UNIX then code = options.put(fd, "SO_REUSEADDR", 1) end
+    if code == 0 and opts.reuseport then
+        code = options.put(fd, "SO_REUSEPORT", 1)
+    end
+    if code == 0 and family == AF_INET6 and v6only ~= nil then
+        code = options.put(fd, "IPV6_V6ONLY", v6only and 1 or 0)
+    end
+    return code
+end
+
+local function bind_and_listen(fd, addr, backlog)
+    if C.minisock_bind(fd, addr, #addr) < 0 then return errno() end
+    if C.minisock_listen(fd, backlog or SOMAXCONN) < 0 then return errno() end
+    return 0
+end
+
+-- Returns a listener, or nil and an errno.
+local function listener(addr, opts, v6only)
+    local family = family_of(addr)
+    if not family then return nil, EINVAL end
+    local fd = C.minisock_socket(family, bor(SOCK_STREAM, SOCK_CLOEXEC), 0)
+    if fd < 0 then return nil, errno() end
+    local code = set_listener_options(fd, family, opts, v6only)
+    if code == 0 then code = bind_and_listen(fd, addr, opts.backlog) end
+    if code == 0 then return fd end
+    C.minisock_close(fd)
+    return nil, code
+end
+
+-- The wildcard address of IPv6 serves IPv4 too. IPv4's own is for machines
+-- without IPv6; were it taken because a port is busy, the server would listen
+-- on half of what was asked for.
+local function bind_wildcard(service, opts)
+    local v6only = opts.v6only or false
+    local code
+    for _, family in ipairs({ AF_INET6, AF_INET }) do
+        local hints =
+            { family = family, socktype = SOCK_STREAM, flags = AI_PASSIVE }
+        local list, eai, system = lookup(nil, service, hints, FOREVER)
+        if not list then return resolver.fail("bind", eai, system) end
+        local fd
+        fd, code = listener(list[1], opts, v6only)
+        if fd then return fd, M.getsockname(fd) end
+        if v6only or code ~= EAFNOSUPPORT and code ~= EADDRNOTAVAIL then
+            break
+        end
+    end
+    return fail("bind", code)
+end
+
+local PASSIVE = { socktype = SOCK_STREAM, flags = AI_PASSIVE }
+
+local function bind_host(host, service, opts)
+    local list, eai, system = lookup(host, service, PASSIVE,
+        deadline(opts.timeout or FOREVER))
+    if not list then return resolver.fail("bind", eai, system) end
+    local code
+    for _, addr in ipairs(list) do
+        local fd
+        fd, code = listener(addr, opts, opts.v6only)
+        if fd then return fd, M.getsockname(fd) end
+    end
+    return fail("bind", code)
+end
+
+---@class minisock.bind_options
+---@field backlog? integer SOMAXCONN by default
+---@field reuseport? boolean SO_REUSEPORT
+---@field v6only? boolean IPV6_V6ONLY; false by default for every address
+---@field timeout? number in ms, for the resolver; for ever by default
+
+--- Makes a stream socket that listens: on a raw address, `bind(addr, opts)`,
+--- or on a host and a service, `bind(host, service, opts)`.
+---@see bind(2), listen(2)
+---@overload fun(addr: string, opts?: table): integer?, string?, integer?
+---@param host? string nil, "" or "*" for every address of this machine, by
+--- IPv6 and IPv4 where there are both
+---@param service string|integer 0 for a free port
+---@param opts? minisock.bind_options
+---@return integer? fd, string? addr_or_message, integer? code addr is what the
+--- socket is bound to, and comes with the host form only
+function M.bind(host, service, opts)
+    if service == nil or type(service) == "table" then
+        local addr = check.string(host, 1, "bind", "address")
+        opts = check.options(service, 2, "bind", BIND_OPTIONS)
+        local fd, code = listener(addr, opts, opts.v6only)
+        if not fd then return fail("bind", code) end
+        return fd
+    end
+    if host ~= nil then host = check.string(host, 1, "bind", "host") end
+    service = check.service(service, 2, "bind")
+    opts = check.options(opts, 3, "bind", BIND_OPTIONS)
+    if host == nil or host == "" or host == "*" then
+        return bind_wildcard(service, opts)
+    end
+    return bind_host(host, service, opts)
+end
+
+--- Binds a socket to a raw address.
+---@see bind(2)
+---@param fd integer
+---@param addr string
+---@return true? done, string? message, integer? code
+function M.bindfd(fd, addr)
+    fd = check.descriptor(fd, 1, "bindfd")
+    addr = check.string(addr, 2, "bindfd", "address")
+    if not family_of(addr) then return fail("bindfd", EINVAL) end
+    if C.minisock_bind(fd, addr, #addr) < 0 then
+        return fail("bindfd", errno())
+    end
+    return true
+end
+
+--- Makes a bound socket listen.
+---@see listen(2)
+---@param fd integer
+---@param backlog? integer SOMAXCONN by default
+---@return true? done, string? message, integer? code
+function M.listen(fd, backlog)
+    fd = check.descriptor(fd, 1, "listen")
+    backlog = check.int(backlog, 2, "listen", SOMAXCONN)
+    if C.minisock_listen(fd, backlog) < 0 then
+        return fail("listen", errno())
+    end
+    return true
+end
+
+-- What accept and its like say of a connection that came to nothing, or of
+-- none yet; the shim goes on from there.
+local TRY_AGAIN = { [EAGAIN] = true, [EINTR] = true, [ECONNABORTED] = true }
+
+-- Without a timeout one call does both, to wait and to accept.
+local function accept_any(fd)
+    length[0] = ADDRESS_SIZE
+    local client = C.minisock_accept4(fd, peer, length, SOCK_CLOEXEC)
+    if client >= 0 then return client end
+    local code = errno()
+    if not TRY_AGAIN[code] then return -code end
+    length[0] = ADDRESS_SIZE
+    return shim.minisock_accept_wait(fd, peer, length, FOREVER)
+end
+
+--- Accepts a connection; the descriptor is a blocking one. A timeout makes the
+--- listener non-blocking and leaves it so, since nothing else keeps a deadline
+--- when several processes accept from one listener.
+---@see accept(2)
+---@param fd integer
+---@param timeout? number in ms, for ever by default
+---@return integer? fd, string? addr_or_message, integer? code
+function M.accept(fd, timeout)
+    fd = check.descriptor(fd, 1, "accept")
+    timeout = check.timeout(timeout, 2, "accept", FOREVER)
+    local client
+    if timeout == FOREVER then
+        client = accept_any(fd)
+    else
+        length[0] = ADDRESS_SIZE
+        client =
+            shim.minisock_accept_wait(fd, peer, length, deadline(timeout))
+    end
+    if client < 0 then return fail("accept", -client) end
+    return client, take(peer, length[0])
+end
+
+---------------------------------------------------------------------------
+-- Clients
+---------------------------------------------------------------------------
+
+-- A connection that isn't there yet. Of EAGAIN the shim knows which it is: a
+-- Unix server's queue is full, or something is really missing.
+local UNDER_WAY = { [EINPROGRESS] = true, [EINTR] = true, [EAGAIN] = true }
+
+-- Returns 0 or -errno.
+local function connect_by(fd, addr, limit)
+    if C.minisock_connect(fd, addr, #addr) == 0 then return 0 end
+    local code = errno()
+    if not UNDER_WAY[code] then return -code end
+    return shim.minisock_connect_wait(fd, addr, #addr, code, limit)
+end
+
+-- Only a non-blocking socket lets a connection be given up at a deadline.
+-- Returns a blocking descriptor, or nil and an errno.
+local function open_connection(addr, limit)
+    local family = family_of(addr)
+    if not family then return nil, EINVAL end
+    local mode = limit == FOREVER and SOCK_CLOEXEC
+        or bor(SOCK_CLOEXEC, SOCK_NONBLOCK)
+    local fd = C.minisock_socket(family, bor(SOCK_STREAM, mode), 0)
+    if fd < 0 then return nil, errno() end
+    local code = connect_by(fd, addr, limit)
+    if code == 0 and limit ~= FOREVER then
+        code = shim.minisock_set_nonblocking(fd, 0)
+    end
+    if code == 0 then return fd end
+    C.minisock_close(fd)
+    return nil, -code
+end
+
+local STREAM = { socktype = SOCK_STREAM }
+
+local function connect_host(host, service, timeout)
+    local limit = deadline(timeout)
+    local list, eai, system = lookup(host, service, STREAM, limit)
+    if not list then return resolver.fail("connect", eai, system) end
+    local code
+    for i, addr in ipairs(list) do
+        local fd
+        fd, code = open_connection(addr, clock.share(limit, #list - i + 1))
+        if fd then return fd, addr end
+    end
+    return fail("connect", code)
+end
+
+--- Connects a stream socket: to a raw address, `connect(addr, nil, timeout)`,
+--- or to a host and a service, trying every address of the host's. The
+--- descriptor is a blocking one.
+---@see connect(2)
+---@overload fun(addr: string, service: nil, timeout?: number): integer?
+---@param host string
+---@param service string|integer
+---@param timeout? number in ms, for the resolver and every address together;
+--- for ever by default
+---@return integer? fd, string? addr_or_message, integer? code addr is the one
+--- that answered, and comes with the host form only; the code is an errno, or
+--- an EAI code
+function M.connect(host, service, timeout)
+    timeout = check.timeout(timeout, 3, "connect", FOREVER)
+    if service == nil then
+        local addr = check.string(host, 1, "connect", "address")
+        local fd, code = open_connection(addr, deadline(timeout))
+        if not fd then return fail("connect", code) end
+        return fd
+    end
+    host = check.string(host, 1, "connect", "host")
+    service = check.service(service, 2, "connect")
+    return connect_host(host, service, timeout)
+end
+
+--- Connects a socket to a raw address. After a timeout the attempt goes on:
+--- poll for POLLOUT and ask for SO_ERROR, or close the descriptor.
+---@see connect(2)
+---@param fd integer
+---@param addr string
+---@param timeout? number in ms, for ever by default
+---@return true? done, string? message, integer? code
+function M.connectfd(fd, addr, timeout)
+    fd = check.descriptor(fd, 1, "connectfd")
+    addr = check.string(addr, 2, "connectfd", "address")
+    timeout = check.timeout(timeout, 3, "connectfd", FOREVER)
+    if not family_of(addr) then return fail("connectfd", EINVAL) end
+    local blocking = timeout ~= FOREVER
+        and shim.minisock_is_nonblocking(fd) == 0
+    if blocking then shim.minisock_set_nonblocking(fd, 1) end
+    local code = connect_by(fd, addr, deadline(timeout))
+    if blocking then shim.minisock_set_nonblocking(fd, 0) end
+    if code < 0 then return fail("connectfd", -code) end
+    return true
+end
+
+---------------------------------------------------------------------------
+-- Reading and writing
+---------------------------------------------------------------------------
+
+-- Nothing there yet, or not a socket: the shim waits, and knows read(2).
+local READ_ON = { [EAGAIN] = true, [EINTR] = true, [ENOTSOCK] = true }
+
+-- Data that is there costs this one call, whatever the timeout.
+local function receive(fd, buffer, size, timeout)
+    local n = C.minisock_recv(fd, buffer, size, MSG_DONTWAIT)
+    if n >= 0 then return n end
+    local code = errno()
+    if not READ_ON[code] then return -code end
+    return shim.minisock_read_wait(fd, buffer, size, deadline(timeout))
+end
+
+--- Reads what is there, or waits until something is. "" is the end of the
+--- stream, or an empty datagram. Reads pipes and terminals too.
+---@see recv(2), read(2)
+---@param fd integer
+---@param timeout? number in ms, 10000 by default
+---@param max? integer how many bytes at most, 4096 by default; at most 1 MiB
+--- come at once
+---@return string? data, string? message, integer? code
+function M.read(fd, timeout, max)
+    fd = check.descriptor(fd, 1, "read")
+    timeout = check.timeout(timeout, 2, "read", DEFAULT_TIMEOUT)
+    max = min(check.size(max, 3, "read", BUFSIZE), buffers.LIMIT)
+    local buffer = buffers.scratch(max)
+    local n = receive(fd, buffer, max, timeout)
+    if n < 0 then return fail("read", -n) end
+    return ffi_string(buffer, n)
+end
+
+-- How many bytes a string.buffer is given room for, when nobody says.
+local RESERVE = 65536
+
+local function read_into_buffer(fd, buffer, size, timeout)
+    local memory = buffers.reserve(buffer, size)
+    local n = receive(fd, memory, size, timeout)
+    if n > 0 then buffers.commit(buffer, n) end
+    return n
+end
+
+local MEMORY = "string.buffer, array or pointer"
+
+--- Reads into memory of the caller's, without making a Lua string. 0 is the
+--- end of the stream, or an empty datagram.
+---@see recv(2), read(2)
+---@param fd integer
+---@param buf string.buffer|ffi.cdata* appended to, or written from its start.
+--- Of an array the size is checked. NOT OF A POINTER: max bytes must be there,
+--- or what lies behind them is overwritten
+---@param timeout? number in ms, 10000 by default
+---@param max? integer how many bytes at most; 65536 by default for a
+--- string.buffer, which takes up to 1 MiB at once
+---@return integer? count, string? message, integer? code
+function M.readinto(fd, buf, timeout, max)
+    fd = check.descriptor(fd, 1, "readinto")
+    timeout = check.timeout(timeout, 3, "readinto", DEFAULT_TIMEOUT)
+    local n
+    local room = buffers.writable(buf)
+    if room then
+        max = check.size(max, 4, "readinto")
+        if max > room then
+            check.fail(4, "readinto", "at most the array's size", max)
+        end
+        n = receive(fd, buf, max, timeout)
+    else
+        if not buffers.is_buffer(buf) then
+            check.fail(2, "readinto", MEMORY, buf)
+        end
+        max = min(check.size(max, 4, "readinto", RESERVE), buffers.LIMIT)
+        n = read_into_buffer(fd, buf, max, timeout)
+    end
+    if n < 0 then return fail("readinto", -n) end
+    return n
+end
+
+-- A descriptor that isn't a socket, or a send that a signal interrupted
+-- before the first byte. Returns a count or -errno.
+local function write_on(fd, data, size, code)
+    while code == EINTR do
+        local n = C.minisock_send(fd, data, size, MSG_NOSIGNAL)
+        if n >= 0 then return n end
+        code = errno()
+    end
+    if code ~= ENOTSOCK then return -code end
+    return shim.minisock_write_file(fd, data, size)
+end
+
+-- Nothing to send, so that a descriptor that isn't open is all to be told.
+local function write_nothing(fd)
+    local code = shim.minisock_wait(fd, 0, 0)
+    if code == -EBADF then return fail("write", EBADF) end
+    return 0
+end
+
+local function write_from(fd, s, idx, n)
+    if n == 0 then return write_nothing(fd) end
+    local data = ffi.cast("const char *", s) + (idx - 1)
+    local count = C.minisock_send(fd, data, n, MSG_NOSIGNAL)
+    if count < 0 then count = write_on(fd, data, n, errno()) end
+    if count < 0 then return fail("write", -count) end
+    return count
+end
+
+--- Sends a string, or n bytes of it from idx on, or as many of these as there
+--- is room for. Writes to pipes and terminals too, and raises no SIGPIPE.
+---@see send(2), write(2)
+---@param fd integer
+---@param s string
+---@param idx? integer the first byte, 1 by default, #s + 1 at most
+---@param n? integer how many bytes; more than there are is all there are
+---@return integer? sent, string? message, integer? code EAGAIN on a
+--- non-blocking descriptor whose queue is full
+function M.write(fd, s, idx, n)
+    fd = check.descriptor(fd, 1, "write")
+    s = check.string(s, 2, "write")
+    local size = #s
+    idx = check.integer(idx == nil and 1 or idx, 3, "write", 1, size + 1)
+    local left = size - idx + 1
+    if n ~= nil then
+        left = min(left, check.integer(n, 4, "write", 0, 2^53))
+    end
+    return write_from(fd, s, idx, left)
+end
+
+local SEND_ON = { [EAGAIN] = true, [EINTR] = true, [ENOTSOCK] = true }
+
+-- Returns 0 or -errno, and how many bytes were sent.
+local function send_all(fd, data, size, timeout)
+    local flags = timeout == FOREVER and MSG_NOSIGNAL
+        or bor(MSG_NOSIGNAL, MSG_DONTWAIT)
+    local n = C.minisock_send(fd, data, size, flags)
+    if n == size then return 0, n end
+    local code = errno()
+    if n < 0 and not SEND_ON[code] then return -code, 0 end
+    sent[0] = math.max(n, 0)
+    code = shim.minisock_send_wait(fd, data, size, deadline(timeout), sent)
+    return code, sent[0]
+end
+
+local function send_buffer(fd, buffer, n, timeout)
+    local data = buffers.ref(buffer)
+    local code, count = send_all(fd, data, n, timeout)
+    buffers.skip(buffer, count)
+    return code, count
+end
+
+--- Sends all of the data, waiting for room as often as it takes.
+---@see send(2)
+---@param fd integer
+---@param data string|string.buffer|ffi.cdata* of a string.buffer, what is sent
+--- is consumed; an array or a pointer needs n. NOTHING CHECKS that as much lies
+--- behind a pointer
+---@param timeout? number in ms, for all of it; for ever by default
+---@param n? integer how many bytes, from the start; all of them by default
+---@return integer? sent, string? message, integer? code, integer? sent_before
+--- after a failure, how many bytes were sent before it
+function M.sendall(fd, data, timeout, n)
+    fd = check.descriptor(fd, 1, "sendall")
+    timeout = check.timeout(timeout, 3, "sendall", FOREVER)
+    local room, send = buffers.readable(data), send_all
+    if not room then
+        if buffers.is_buffer(data) then
+            send = send_buffer
+        else
+            data = check.string(data, 2, "sendall", "string, " .. MEMORY)
+        end
+        room = #data
+        if n == nil then n = room end
+    end
+    n = check.integer(n, 4, "sendall", 0, min(room, INT_MAX))
+    local code, count = send(fd, data, n, timeout)
+    if code == 0 then return count end
+    local _, message, why = fail("sendall", -code)
+    return nil, message, why, count
+end
+
+---------------------------------------------------------------------------
+-- Datagrams
+---------------------------------------------------------------------------
+
+-- The seed's three forms: nothing, a family in one byte, an address.
+local function datagram_family(addr)
+    if addr == nil or addr == "" then return AF_INET end
+    if #addr > 1 then return family_of(addr) end
+    local family = addr:byte()
+    return (family == AF_INET or family == AF_INET6 or family == AF_UNIX)
+        and family
+end
+
+--- Makes a datagram socket.
+---@see socket(2), udp(7)
+---@param addr? string a raw address to bind it to; a family in one byte
+--- ("\x0a" for IPv6) or nothing (IPv4) to leave it unbound
+---@return integer? fd, string? message, integer? code
+function M.udpsocket(addr)
+    if addr ~= nil then
+        addr = check.string(addr, 1, "udpsocket", "address")
+    end
+    local family = datagram_family(addr)
+    if not family then return fail("udpsocket", EINVAL) end
+    local fd = C.minisock_socket(family, bor(SOCK_DGRAM, SOCK_CLOEXEC), 0)
+    if fd < 0 then return fail("udpsocket", errno()) end
+    if addr and #addr > 1 and C.minisock_bind(fd, addr, #addr) < 0 then
+        local code = errno()
+        C.minisock_close(fd)
+        return fail("udpsocket", code)
+    end
+    return fd
+end
+
+local function sendto_again(fd, addr, msg)
+    local code = errno()
+    while code == EINTR do
+        local n = C.minisock_sendto(fd, msg, #msg, MSG_NOSIGNAL, addr, #addr)
+        if n >= 0 then return n end
+        code = errno()
+    end
+    return fail("sendto", code)
+end
+
+--- Sends one datagram.
+---@see sendto(2)
+---@param fd integer
+---@param addr string
+---@param msg string
+---@return integer? sent, string? message, integer? code EMSGSIZE when it is
+--- larger than the protocol allows; EAGAIN on a non-blocking descriptor whose
+--- queue is full
+function M.sendto(fd, addr, msg)
+    fd = check.descriptor(fd, 1, "sendto")
+    addr = check.string(addr, 2, "sendto", "address")
+    msg = check.string(msg, 3, "sendto")
+    if not family_of(addr) then return fail("sendto", EINVAL) end
+    local n = C.minisock_sendto(fd, msg, #msg, MSG_NOSIGNAL, addr, #addr)
+    if n < 0 then return sendto_again(fd, addr, msg) end
+    return n
+end
+
+--- Receives one datagram. An empty one is "".
+---@see recvfrom(2)
+---@param fd integer
+---@param timeout? number in ms, 10000 by default
+---@param max? integer how many bytes at most, 2048 by default, 1 MiB at most
+---@return string? msg, string? addr_or_message, boolean|integer cut_or_code
+--- addr is "\1\0" for a Unix sender without a name, "" on a stream; truncated
+--- is true when the datagram was longer
+function M.recvfrom(fd, timeout, max)
+    fd = check.descriptor(fd, 1, "recvfrom")
+    timeout = check.timeout(timeout, 2, "recvfrom", DEFAULT_TIMEOUT)
+    max = min(check.size(max, 3, "recvfrom", UDPMAXSIZE), buffers.LIMIT)
+    local buffer = buffers.scratch(max)
+    local n = shim.minisock_recvfrom_wait(fd, buffer, max, sender,
+        deadline(timeout))
+    if n < 0 then return fail("recvfrom", -n) end
+    return ffi_string(buffer, n), take(sender.addr, sender.length),
+        sender.truncated ~= 0
+end
+
+return M

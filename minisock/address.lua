@@ -1,0 +1,246 @@
+--- Raw addresses: a struct sockaddr in a Lua string, of its exact length.
+--- Builds them, takes them apart, and tells whether a string is one. Stands
+--- on minisock.cdefs, minisock.check and minisock.errors.
+local ffi = require "ffi"
+local cdefs = require "minisock.cdefs"
+local check = require "minisock.check"
+local errors = require "minisock.errors"
+
+local C = ffi.C
+local constant = cdefs.constant
+
+if not pcall(ffi.typeof, "struct minisock_address_1") then
+    ffi.cdef [[
+    struct minisock_address_1 { int unused; };
+    int minisock_inet_pton(int, const char *, void *) __asm__("inet_pton");
+    int minisock_getnameinfo(const void *, uint32_t, char *, uint32_t, char *,
+                             uint32_t, int) __asm__("getnameinfo");
+    uint32_t minisock_if_nametoindex(const char *) __asm__("if_nametoindex");
+    ]]
+end
+
+local AF_UNIX = constant("AF_UNIX")
+local AF_INET = constant("AF_INET")
+local AF_INET6 = constant("AF_INET6")
+local EINVAL = constant("EINVAL")
+local ENAMETOOLONG = constant("ENAMETOOLONG")
+local ENODEV = constant("ENODEV")
+local NI_NUMERICHOST = constant("NI_NUMERICHOST")
+local NI_NUMERICSERV = constant("NI_NUMERICSERV")
+
+local INET_SIZE = ffi.sizeof("struct minisock_sockaddr_in")
+local INET6_SIZE = ffi.sizeof("struct minisock_sockaddr_in6")
+local FAMILY_SIZE = 2
+local PATH_SIZE = 108
+
+local inet = ffi.new("struct minisock_sockaddr_in")
+local inet6 = ffi.new("struct minisock_sockaddr_in6")
+
+local address = {}
+
+-- Any address is longer than its family, of which it starts with two bytes.
+local SHORTEST = {
+    [AF_UNIX] = FAMILY_SIZE,
+    [AF_INET] = INET_SIZE,
+    [AF_INET6] = INET6_SIZE,
+}
+
+local family_of
+if ffi.abi("le") then
+    function family_of(addr)
+        local low, high = addr:byte(1, 2)
+        return high and low + high * 256
+    end
+else
+    function family_of(addr)
+        local high, low = addr:byte(1, 2)
+        return low and low + high * 256
+    end
+end
+
+--- The family of a raw address; nil when the string isn't a whole address of
+--- one of the three families.
+---@param addr string
+---@return integer?
+function address.family(addr)
+    local family = family_of(addr)
+    local shortest = SHORTEST[family]
+    if shortest and #addr >= shortest then return family end
+end
+
+-- Returns whether ip is an address of the family.
+local function fill(struct, size, family, ip, port)
+    ffi.fill(struct, size)
+    if ip:find("\0", 1, true)
+            or C.minisock_inet_pton(family, ip, struct.addr) ~= 1 then
+        return false
+    end
+    struct.family = family
+    struct.port[0] = math.floor(port / 256)
+    struct.port[1] = port % 256
+    return true
+end
+
+--- The raw address of an IPv4 address and a port.
+---@param ip string as inet_pton(3) takes it: four decimal numbers
+---@param port integer 0 to 65535
+---@return string? addr, string? message, integer? code EINVAL
+function address.inetaddr(ip, port)
+    ip = check.string(ip, 1, "inetaddr")
+    port = check.integer(port, 2, "inetaddr", 0, 65535)
+    if not fill(inet, INET_SIZE, AF_INET, ip, port) then
+        return errors.fail("inetaddr", EINVAL)
+    end
+    return ffi.string(inet, INET_SIZE)
+end
+
+local function interface_index(scope)
+    if scope:find("\0", 1, true) then return 0 end
+    return C.minisock_if_nametoindex(scope)
+end
+
+local UINT_MAX = 2^32 - 1
+
+--- The raw address of an IPv6 address and a port.
+---@param ip string as inet_pton(3) takes it, so without a "%scope"
+---@param port integer 0 to 65535
+---@param scope? integer|string the interface of a link-local address, by its
+--- index or its name
+---@return string? addr, string? message, integer? code EINVAL; ENODEV when
+--- there is no such interface
+function address.inet6addr(ip, port, scope)
+    ip = check.string(ip, 1, "inet6addr")
+    port = check.integer(port, 2, "inet6addr", 0, 65535)
+    if scope == nil then
+        scope = 0
+    elseif type(scope) == "string" and not tonumber(scope) then
+        scope = interface_index(scope)
+        if scope == 0 then return errors.fail("inet6addr", ENODEV) end
+    else
+        scope = check.integer(scope, 3, "inet6addr", 0, UINT_MAX,
+            "interface name or index")
+    end
+    if not fill(inet6, INET6_SIZE, AF_INET6, ip, port) then
+        return errors.fail("inet6addr", EINVAL)
+    end
+    inet6.scope = scope
+    return ffi.string(inet6, INET6_SIZE)
+end
+
+inet.family = AF_UNIX
+local UNIX = ffi.string(inet, FAMILY_SIZE)
+
+--- The raw address of a Unix socket.
+---@param path string a pathname; a name in the abstract namespace after a NUL
+--- or an "@" (write "./@name" for a file of that name); "" for no name
+---@return string? addr, string? message, integer? code ENAMETOOLONG above 108
+--- bytes, EINVAL for a NUL inside a pathname
+function address.unixaddr(path)
+    path = check.string(path, 1, "unixaddr")
+    local first = path:sub(1, 1)
+    if first == "@" then
+        path = "\0" .. path:sub(2)
+    elseif first ~= "\0" and path:find("\0", 1, true) then
+        return errors.fail("unixaddr", EINVAL)
+    end
+    if #path > PATH_SIZE then return errors.fail("unixaddr", ENAMETOOLONG) end
+    return UNIX .. path
+end
+
+--- A Unix address as the kernel gives it may count a NUL beyond sun_path,
+--- and would then be refused as an argument.
+---@param buffer ffi.cdata*
+---@param length integer as the kernel gave it
+---@return string
+function address.take(buffer, length)
+    local addr = ffi.string(buffer, math.min(length, 128))
+    if #addr > FAMILY_SIZE + PATH_SIZE and family_of(addr) == AF_UNIX then
+        addr = addr:sub(1, FAMILY_SIZE + PATH_SIZE)
+    end
+    return addr
+end
+
+local function parse_unix(addr)
+    local path = addr:sub(FAMILY_SIZE + 1)
+    if path:byte(1) ~= 0 then path = path:match("^%Z*") end
+    return { family = "unix", path = path }
+end
+
+local HOST_SIZE, SERVICE_SIZE = 1025, 32
+local host = ffi.new("char[?]", HOST_SIZE)
+local service = ffi.new("char[?]", SERVICE_SIZE)
+
+-- What getnameinfo(3) says: 0, or an EAI code, and then the texts.
+local function name_of(addr, flags)
+    local code = C.minisock_getnameinfo(addr, #addr, host, HOST_SIZE, service,
+        SERVICE_SIZE, flags + NI_NUMERICSERV)
+    local errno = ffi.errno()
+    if code ~= 0 then return code, errno end
+    return 0, ffi.string(host), tonumber(ffi.string(service)) or 0
+end
+
+local function parse_inet(addr)
+    ffi.copy(inet, addr, INET_SIZE)
+    return {
+        family = "inet",
+        addr = ("%d.%d.%d.%d"):format(inet.addr[0], inet.addr[1],
+            inet.addr[2], inet.addr[3]),
+        port = inet.port[0] * 256 + inet.port[1],
+        scope = 0,
+    }
+end
+
+local function parse_inet6(addr)
+    ffi.copy(inet6, addr, INET6_SIZE)
+    local scope = inet6.scope
+    inet6.scope = 0 -- which would be appended to the text, after a "%"
+    local _, text, port =
+        name_of(ffi.string(inet6, INET6_SIZE), NI_NUMERICHOST)
+    return { family = "inet6", addr = text, port = port, scope = scope }
+end
+
+local PARSE = {
+    [AF_UNIX] = parse_unix,
+    [AF_INET] = parse_inet,
+    [AF_INET6] = parse_inet6,
+}
+
+---@class minisock.address
+---@field family "unix"|"inet"|"inet6"
+---@field path? string a Unix address: a pathname, a NUL and an abstract name,
+--- or "" when unnamed
+---@field addr? string an IP address, in digits
+---@field port? integer
+---@field scope? integer the index of an IPv6 address's interface, or 0
+
+--- Takes a raw address apart.
+---@param addr string
+---@return minisock.address? parts, string? message, integer? code EINVAL
+function address.parseaddr(addr)
+    addr = check.string(addr, 1, "parseaddr")
+    local family = address.family(addr)
+    if not family then return errors.fail("parseaddr", EINVAL) end
+    return PARSE[family](addr)
+end
+
+--- The host and the port of a raw address. Without numeric_host the name
+--- server may be asked, which blocks for as long as it takes.
+---@see getnameinfo(3)
+---@param addr string
+---@param numeric_host? boolean give the address in digits, ask nobody
+---@return string? host, integer|string port_or_message, integer? code an EAI
+--- code; EINVAL when addr isn't an address
+function address.getnameinfo(addr, numeric_host)
+    addr = check.string(addr, 1, "getnameinfo")
+    if not address.family(addr) then
+        return errors.fail("getnameinfo", EINVAL)
+    end
+    local code, name, port =
+        name_of(addr, numeric_host and NI_NUMERICHOST or 0)
+    if code ~= 0 then
+        return errors.fail_resolve("getnameinfo", code, name)
+    end
+    return name, port
+end
+
+return address

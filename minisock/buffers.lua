@@ -1,0 +1,93 @@
+--- The memory that calls read into and send from: one scratch buffer of our
+--- own, and the buffers that callers pass. Stands on LuaJIT alone.
+local ffi = require "ffi"
+
+local buffers = {}
+
+local istype = ffi.istype
+local getmetatable, type = getmetatable, type
+
+--- What one call takes at most through a Lua string or a string.buffer.
+local LIMIT = 2^20
+buffers.LIMIT = LIMIT
+
+local scratch, capacity = ffi.new("uint8_t[?]", 65536), 65536
+
+local function grow(size)
+    while capacity < size do capacity = capacity * 2 end
+    scratch = ffi.new("uint8_t[?]", capacity)
+    return scratch
+end
+
+--- The scratch buffer, with room for size bytes. What is in it lasts until
+--- the next call that uses it.
+---@param size integer
+---@return ffi.cdata*
+function buffers.scratch(size)
+    if size <= capacity then return scratch end
+    return grow(size)
+end
+
+-- string.buffer came to LuaJIT 2.1 in 2021; without it, nobody can pass one.
+local known, module = pcall(require, "string.buffer")
+local methods = known and module.new() or {}
+
+--- Is it a LuaJIT string.buffer? Its methods check for themselves, and raise,
+--- so that a userdata which pretends to be one does no harm.
+---@param value any
+---@return boolean
+function buffers.is_buffer(value)
+    return type(value) == "userdata" and getmetatable(value) == "buffer"
+end
+
+buffers.ref, buffers.skip = methods.ref, methods.skip
+buffers.reserve, buffers.commit = methods.reserve, methods.commit
+
+local CHAR_POINTER = ffi.typeof("char *")
+local BYTE_POINTER = ffi.typeof("uint8_t *")
+local UNBOUNDED = math.huge
+
+-- An array's size is looked up once, for LuaJIT doesn't compile ffi.sizeof of
+-- a variable-length array.
+local sizes = setmetatable({}, { __mode = "k" })
+local writable_sizes = setmetatable({}, { __mode = "k" })
+
+-- LuaJIT reveals what a type is only through its name.
+local function measure(value, writing)
+    local name = tostring(ffi.typeof(value)):match("^ctype<(.*)>$")
+    if writing and name:find("^const ") then return nil end
+    if name:find("%*$") then return UNBOUNDED end
+    if not name:find("%]$") or name:find("(*", 1, true) then return nil end
+    local size = ffi.sizeof(value)
+    if writing then
+        writable_sizes[value] = size
+    else
+        sizes[value] = size
+    end
+    return size
+end
+
+local function is_bytes(value)
+    return istype(BYTE_POINTER, value) or istype(CHAR_POINTER, value)
+end
+
+--- How many bytes can be read from a cdata array; math.huge for a pointer, for
+--- which the caller answers; nil for what is neither.
+---@param value any
+---@return number?
+function buffers.readable(value)
+    if type(value) ~= "cdata" then return nil end
+    if is_bytes(value) then return UNBOUNDED end
+    return sizes[value] or measure(value, false)
+end
+
+--- The same, for memory that can be written to.
+---@param value any
+---@return number?
+function buffers.writable(value)
+    if type(value) ~= "cdata" then return nil end
+    if is_bytes(value) then return UNBOUNDED end
+    return writable_sizes[value] or measure(value, true)
+end
+
+return buffers

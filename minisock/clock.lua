@@ -1,0 +1,27 @@
+--- Timeouts and deadlines: a timeout is a number of milliseconds from now, a
+--- deadline a point on the monotonic clock. Both are math.huge for "never".
+local shim = require("minisock.cdefs").shim
+
+local clock = {}
+
+--- The deadline of a call that starts now. A timeout of 0 gives 0, which is
+--- long past: one try, and no need to read the clock.
+---@param timeout number in ms
+---@return number
+function clock.deadline(timeout)
+    if timeout == math.huge or timeout == 0 then return timeout end
+    return shim.minisock_now() + timeout
+end
+
+--- The deadline of the next of several tries that share one: a dead first
+--- address must leave time for the others.
+---@param deadline number
+---@param tries integer how many are left, the next one included
+---@return number
+function clock.share(deadline, tries)
+    if deadline == math.huge or tries == 1 then return deadline end
+    local now = shim.minisock_now()
+    return now + math.max(0, deadline - now) / tries
+end
+
+return clock

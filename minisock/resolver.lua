@@ -1,0 +1,105 @@
+--- Host and service names to raw addresses, against a deadline. Stands on
+--- minisock.cdefs, minisock.check, minisock.clock and minisock.errors.
+local ffi = require "ffi"
+local cdefs = require "minisock.cdefs"
+local check = require "minisock.check"
+local clock = require "minisock.clock"
+local errors = require "minisock.errors"
+
+local shim = cdefs.shim
+local EAI_NONAME = cdefs.constant("EAI_NONAME")
+local EAI_SERVICE = cdefs.constant("EAI_SERVICE")
+local ETIME = cdefs.constant("ETIME")
+local SOCK_STREAM = cdefs.constant("SOCK_STREAM")
+
+local resolver = {}
+
+-- glibc takes "65616" for port 80, and so would connect elsewhere.
+local function is_service(service)
+    if service:find("\0", 1, true) then return false end
+    if not service:find("^%s*[+-]?%d+$") then return true end
+    local port = service:match("^%s*%+?(%d+)$")
+    return port and tonumber(port) <= 65535
+end
+
+local lookup = ffi.new("struct minisock_lookup")
+
+local function collect(list)
+    local addresses = {}
+    local item = list
+    while item ~= nil do
+        addresses[#addresses + 1] = ffi.string(item.addr, item.length)
+        item = item.next
+    end
+    shim.minisock_free_list(list)
+    return addresses
+end
+
+--- Resolves. What went wrong is an EAI code, with the errno behind
+--- EAI_SYSTEM, or ETIME alone, which no EAI code equals.
+---@param host string? nil for this machine, or for any with AI_PASSIVE
+---@param service string?
+---@param hints { family?: integer, socktype: integer, flags?: integer }
+---@param deadline number
+---@return string[]? addresses, integer? code, integer? system
+function resolver.lookup(host, service, hints, deadline)
+    if host and host:find("\0", 1, true) then return nil, EAI_NONAME end
+    if service and not is_service(service) then return nil, EAI_SERVICE end
+    local code = shim.minisock_resolve(host, service, hints.family or 0,
+        hints.socktype, hints.flags or 0, deadline, lookup)
+    if code ~= 0 then return nil, ETIME end
+    if lookup.error ~= 0 then
+        return nil, lookup.error, lookup.system_error
+    end
+    return collect(lookup.list)
+end
+
+--- The results of a public call whose lookup failed.
+---@param call string
+---@param code integer
+---@param system integer?
+---@return nil, string, integer
+function resolver.fail(call, code, system)
+    if code == ETIME then return errors.fail(call, ETIME) end
+    return errors.fail_resolve(call, code, system)
+end
+
+local OPTIONS = {
+    family = "integer",
+    socktype = "integer",
+    flags = "integer",
+    timeout = "timeout in milliseconds",
+}
+
+---@class minisock.getaddrinfo_options
+---@field family? integer any by default
+---@field socktype? integer SOCK_STREAM by default
+---@field flags? integer AI_PASSIVE, ...
+---@field timeout? number in ms, for ever by default
+
+--- The addresses of a host and a service. With a timeout, a lookup that takes
+--- longer is left to finish by itself, in a thread of its own; with 0, only
+--- what needs no name server is answered: digits, or no host at all.
+---@see getaddrinfo(3)
+---@param host? string a name or an address; nil for this machine
+---@param service? string|integer a name or a port; port 0 by default
+---@param opts? minisock.getaddrinfo_options
+---@return string[]? addresses, string? message, integer? code an EAI code
+function resolver.getaddrinfo(host, service, opts)
+    if host ~= nil then host = check.string(host, 1, "getaddrinfo") end
+    if service ~= nil then
+        service = check.service(service, 2, "getaddrinfo")
+    end
+    opts = check.options(opts, 3, "getaddrinfo", OPTIONS)
+    local hints = {
+        family = opts.family,
+        socktype = opts.socktype or SOCK_STREAM,
+        flags = opts.flags,
+    }
+    local list, code, system = resolver.lookup(host, service, hints,
+        clock.deadline(opts.timeout or math.huge))
+    if not list then return resolver.fail("getaddrinfo", code, system) end
+    return list
+end
+
+return resolver

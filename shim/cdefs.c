@@ -1,0 +1,70 @@
+/*
+ * Carries the text of cdefs/ to LuaJIT, and proves to the C compiler that the
+ * structures in it are the system's own.
+ */
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include "minisock.h"
+
+#define SAME_SIZE(ours, theirs)                                             \
+    _Static_assert(sizeof(struct ours) == sizeof(struct theirs),            \
+                   "struct " #theirs " has another size")
+
+#define SAME_FIELD(ours, field, theirs, system_field)                       \
+    _Static_assert(offsetof(struct ours, field) ==                          \
+                   offsetof(struct theirs, system_field),                   \
+                   #theirs "." #system_field " is elsewhere");              \
+    _Static_assert(sizeof(((struct ours *)0)->field) ==                     \
+                   sizeof(((struct theirs *)0)->system_field),              \
+                   #theirs "." #system_field " has another size")
+
+SAME_SIZE(minisock_pollfd, pollfd);
+SAME_FIELD(minisock_pollfd, fd, pollfd, fd);
+SAME_FIELD(minisock_pollfd, events, pollfd, events);
+SAME_FIELD(minisock_pollfd, revents, pollfd, revents);
+
+SAME_SIZE(minisock_sockaddr_in, sockaddr_in);
+SAME_FIELD(minisock_sockaddr_in, family, sockaddr_in, sin_family);
+SAME_FIELD(minisock_sockaddr_in, port, sockaddr_in, sin_port);
+SAME_FIELD(minisock_sockaddr_in, addr, sockaddr_in, sin_addr);
+
+SAME_SIZE(minisock_sockaddr_in6, sockaddr_in6);
+SAME_FIELD(minisock_sockaddr_in6, family, sockaddr_in6, sin6_family);
+SAME_FIELD(minisock_sockaddr_in6, port, sockaddr_in6, sin6_port);
+SAME_FIELD(minisock_sockaddr_in6, flowinfo, sockaddr_in6, sin6_flowinfo);
+SAME_FIELD(minisock_sockaddr_in6, addr, sockaddr_in6, sin6_addr);
+SAME_FIELD(minisock_sockaddr_in6, scope, sockaddr_in6, sin6_scope_id);
+
+SAME_SIZE(minisock_linger, linger);
+SAME_FIELD(minisock_linger, on, linger, l_onoff);
+SAME_FIELD(minisock_linger, seconds, linger, l_linger);
+
+SAME_SIZE(minisock_timeval, timeval);
+SAME_FIELD(minisock_timeval, seconds, timeval, tv_sec);
+SAME_FIELD(minisock_timeval, microseconds, timeval, tv_usec);
+
+_Static_assert(sizeof((struct minisock_sender *)0)->addr ==
+               sizeof(struct sockaddr_storage),
+               "minisock_sender cannot hold every address");
+_Static_assert(sizeof((struct minisock_addrinfo *)0)->addr >=
+               sizeof(struct sockaddr_in6),
+               "minisock_addrinfo cannot hold an IPv6 address");
+
+#define CDEF(...) #__VA_ARGS__
+static const char text[] =
+#include "../cdefs/system.h"
+#include "../cdefs/shim.h"
+;
+
+const char *minisock_cdefs(void)
+{
+    return text;
+}
+
+const char *minisock_version(void)
+{
+    return MINISOCK_VERSION;
+}
