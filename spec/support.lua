@@ -1,7 +1,8 @@
 --- What the specs share: descriptors that are closed and counted, processes
 --- that are stopped, programs of others at the other end.
-assert(jit, "these specs are for LuaJIT: busted --lua=luajit")
+if not jit then error("these specs are for LuaJIT: busted --lua=luajit") end
 
+local assert = require "luassert"
 local lfs = require "lfs"
 local ms = require "minisock"
 
