@@ -14,13 +14,13 @@ buffers.LIMIT = LIMIT
 local scratch, capacity = ffi.new("uint8_t[?]", 65536), 65536
 
 local function grow(size)
-    while capacity < size do capacity = capacity * 2 end
-    scratch = ffi.new("uint8_t[?]", capacity)
-    return scratch
+    local larger = ffi.new("uint8_t[?]", size)
+    if size <= LIMIT then scratch, capacity = larger, size end
+    return larger
 end
 
---- The scratch buffer, with room for size bytes. What is in it lasts until
---- the next call that uses it.
+--- The scratch buffer, with room for size bytes; above LIMIT, memory that
+--- isn't kept. What is in it lasts until the next call that uses it.
 ---@param size integer
 ---@return ffi.cdata*
 function buffers.scratch(size)
@@ -32,12 +32,22 @@ end
 local known, module = pcall(require, "string.buffer")
 local methods = known and module.new() or {}
 
---- Is it a LuaJIT string.buffer? Its methods check for themselves, and raise,
---- so that a userdata which pretends to be one does no harm.
+local string_buffers = setmetatable({}, { __mode = "k" })
+
+-- LuaJIT doesn't compile getmetatable of a userdata, so each is asked once.
+-- The methods check for themselves, and raise: a userdata that pretends to be
+-- a buffer does no harm.
+local function learn(value)
+    local is_buffer = getmetatable(value) == "buffer"
+    string_buffers[value] = is_buffer
+    return is_buffer
+end
+
+--- Is it a LuaJIT string.buffer?
 ---@param value any
 ---@return boolean
 function buffers.is_buffer(value)
-    return type(value) == "userdata" and getmetatable(value) == "buffer"
+    return type(value) == "userdata" and (string_buffers[value] or learn(value))
 end
 
 buffers.ref, buffers.skip = methods.ref, methods.skip

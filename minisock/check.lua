@@ -132,15 +132,14 @@ function check.boolean(value, arg, call)
     return value
 end
 
---- A service: a name, or a port number, as the resolver takes it.
+--- A service: a name, or a port number.
 ---@param value any
 ---@param arg integer
 ---@param call string
----@return string
+---@return string|integer
 function check.service(value, arg, call)
     if type(value) == "string" then return value end
     return slow_integer(value, arg, call, 0, 65535, "port or service")
-        .. ""
 end
 
 local NO_OPTIONS = {}

@@ -59,7 +59,8 @@ function poll.unpollfd(pollfds, i)
         check.fail(1, "unpollfd", "array of pollfd, of 8 bytes each", size)
     end
     i = check.integer(i == nil and 1 or i, 2, "unpollfd", 1, size / POLLFD_SIZE)
-    ffi.copy(pollfd, pollfds:sub((i - 1) * POLLFD_SIZE + 1), POLLFD_SIZE)
+    ffi.copy(pollfd, pollfds:sub((i - 1) * POLLFD_SIZE + 1, i * POLLFD_SIZE),
+        POLLFD_SIZE)
     return pollfd.fd, pollfd.events, pollfd.revents
 end
 
@@ -67,11 +68,11 @@ end
 ---@param n number ms; a fraction is rounded up
 ---@return true
 function poll.msleep(n)
-    n = check.timeout(n, 1, "msleep")
-    if n == math.huge then
-        check.fail(1, "msleep", "number of milliseconds from 0 on", n)
+    local timeout = check.timeout(n, 1, "msleep", math.huge)
+    if timeout == math.huge then
+        check.fail(1, "msleep", "number of milliseconds, 0 or more", n)
     end
-    shim.minisock_poll(nil, 0, deadline(n))
+    shim.minisock_poll(nil, 0, deadline(timeout))
     return true
 end
 

@@ -38,12 +38,13 @@ end
 --- Resolves. What went wrong is an EAI code, with the errno behind
 --- EAI_SYSTEM, or ETIME alone, which no EAI code equals.
 ---@param host string? nil for this machine, or for any with AI_PASSIVE
----@param service string?
+---@param service string|integer|nil
 ---@param hints { family?: integer, socktype: integer, flags?: integer }
 ---@param deadline number
 ---@return string[]? addresses, integer? code, integer? system
 function resolver.lookup(host, service, hints, deadline)
     if host and host:find("\0", 1, true) then return nil, EAI_NONAME end
+    if type(service) == "number" then service = ("%d"):format(service) end
     if service and not is_service(service) then return nil, EAI_SERVICE end
     local code = shim.minisock_resolve(host, service, hints.family or 0,
         hints.socktype, hints.flags or 0, deadline, lookup)
