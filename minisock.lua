@@ -117,7 +117,7 @@ local M = {
 -- it has been asked for.
 setmetatable(M, {
     __index = function(module, name)
-        if type(name) ~= "string" then return nil end
+        if type(name) ~= "string" or name:find("%z") then return nil end
         local value = constant(name)
         module[name] = value
         return value

@@ -3,6 +3,7 @@
 if not jit then error("these specs are for LuaJIT: busted --lua=luajit") end
 
 local assert = require "luassert"
+local bit = require "bit"
 local lfs = require "lfs"
 local ms = require "minisock"
 
@@ -126,6 +127,155 @@ function support.run(program, arguments)
     pipe:close()
     os.remove(name)
     return output, tonumber(status)
+end
+
+local ffi = require "ffi"
+
+ffi.cdef [[
+int minisock_spec_pipe2(int *, int) __asm__("pipe2");
+int minisock_spec_dup2(int, int) __asm__("dup2");
+]]
+
+--- The two ends of a pipe: for reading, for writing.
+function support.pipe()
+    local ends = ffi.new("int[2]")
+    assert.are.equal(0,
+        ffi.C.minisock_spec_pipe2(ends, ms.SOCK_CLOEXEC))
+    return support.keep(ends[0]), support.keep(ends[1])
+end
+
+--- A copy of a descriptor, with the number that is asked for.
+function support.dup2(fd, number)
+    return support.keep(ffi.C.minisock_spec_dup2(fd, number))
+end
+
+--- The flags of an open descriptor of this process, as open(2) has them.
+function support.descriptor_flags(fd)
+    local file = assert(io.open("/proc/self/fdinfo/" .. fd))
+    local flags = file:read("*a"):match("flags:%s+(%d+)\n")
+    file:close()
+    return tonumber(flags, 8)
+end
+
+--- Sends until the queue is full, and leaves the descriptor as it was.
+function support.fill(fd)
+    repeat
+        local sent = ms.sendall(fd, ("x"):rep(65536), 0)
+    until not sent
+end
+
+--- The address of a TCP listener whose queue is full: the kernel doesn't
+--- answer who would connect to it.
+function support.full_listener(host)
+    local server, addr = support.listener(host, { backlog = 0 })
+    local client
+    repeat
+        client = ms.connect(addr, nil, 100)
+        if client then support.keep(client) end
+    until not client
+    return addr, server
+end
+
+--- A Unix address whose path fills all of sun_path, removed after the test.
+function support.longest_unixaddr()
+    local path = support.tmpname()
+    path = path .. ("x"):rep(108 - #path)
+    files[#files + 1] = path
+    return ms.unixaddr(path)
+end
+
+function support.port_of(addr)
+    return ms.parseaddr(addr).port
+end
+
+function support.is_blocking(fd)
+    return bit.band(support.descriptor_flags(fd), ms.SOCK_NONBLOCK) == 0
+end
+
+--- Bytes go both ways between the two ends of a connection.
+function support.assert_talks(client, served)
+    ms.write(client, "ping")
+    assert.are.equal("ping", ms.read(served, 2000))
+    ms.write(served, "pong")
+    assert.are.equal("pong", ms.read(client, 2000))
+end
+
+--- Starts a Lua program in a LuaJIT of its own, in the background until the
+--- end of the test.
+function support.spawn_lua(program, arguments)
+    local name = support.tmpname()
+    local file = assert(io.open(name, "w"))
+    file:write(program)
+    file:close()
+    return support.spawn(("%s %s %s")
+        :format(support.luajit, name, arguments or ""))
+end
+
+--- Runs a shell command, and returns what it printed, standard error included,
+--- and its exit status.
+function support.shell(command)
+    local pipe = io.popen("{ " .. command .. "\n} 2>&1; echo \"[$?]\"")
+    local output, status = pipe:read("*a"):match("^(.*)%[(%d+)%]\n$")
+    pipe:close()
+    return output, tonumber(status)
+end
+
+--- What is in a file.
+function support.slurp(name)
+    local file = assert(io.open(name, "rb"))
+    local text = file:read("*a")
+    file:close()
+    return text
+end
+
+--- Writes a file, and returns its name.
+function support.spit(name, text)
+    local file = assert(io.open(name, "wb"))
+    file:write(text)
+    file:close()
+    return name
+end
+
+--- A new, empty directory, for setup; rmtree is for teardown.
+function support.mkdtemp()
+    local name = os.tmpname()
+    os.remove(name)
+    assert(lfs.mkdir(name))
+    return name
+end
+
+function support.rmtree(dir)
+    os.execute("rm -rf '" .. dir .. "'")
+end
+
+--- Asks again and again until there is an answer, and returns it.
+function support.wait_for(what, question)
+    for _ = 1, 1000 do
+        local answer = question()
+        if answer then return answer end
+        ms.msleep(10)
+    end
+    error("waited in vain for " .. what)
+end
+
+--- Builds a shared library from C source, into a directory.
+function support.build_library(dir, name, source, flags)
+    local path = ("%s/%s.so"):format(dir, name)
+    local c = support.spit(("%s/%s.c"):format(dir, name), source)
+    local output, status = support.shell(
+        ("gcc -D_GNU_SOURCE -fPIC -shared -o '%s' '%s' %s")
+            :format(path, c, flags or ""))
+    assert.are.equal(0, status, output)
+    return path
+end
+
+--- The command line of a LuaJIT with a library preloaded, after any that is
+--- preloaded already.
+function support.preloading(path)
+    local luajit, replaced =
+        support.luajit:gsub("LD_PRELOAD=%S+", "%0:" .. path, 1)
+    if replaced == 1 then return luajit end
+    return "env LD_PRELOAD=" .. path .. " " .. luajit
 end
 
 return support
