@@ -17,6 +17,7 @@ SPEC ?= spec
 VERSION := $(shell sed -n 's/.*VERSION = "\([^"]*\)".*/\1/p' minisock/cdefs.lua)
 SHIM := $(BUILD)/minisock/shim.so
 SOURCES := $(wildcard shim/*.c)
+MODULES := $(shell find minisock -name '*.lua')
 HEADERS := $(wildcard shim/*.h cdefs/*.h) $(BUILD)/constants.h
 
 LUA_ENV = LUA_PATH="$(CURDIR)/?.lua;;" LUA_CPATH="$(abspath $(BUILD))/?.so;;"
@@ -92,10 +93,10 @@ deps:
 
 ### install: into $(PREFIX), or $(LUA_LIB_DIR) and $(LUA_C_DIR)
 install: all
-	install -d $(DESTDIR)$(LUA_LIB_DIR)/minisock
+	for file in minisock.lua $(MODULES); do \
+	    install -D -m 644 $$file $(DESTDIR)$(LUA_LIB_DIR)/$$file || exit; \
+	done
 	install -d $(DESTDIR)$(LUA_C_DIR)/minisock
-	install -m 644 minisock.lua $(DESTDIR)$(LUA_LIB_DIR)
-	install -m 644 minisock/*.lua $(DESTDIR)$(LUA_LIB_DIR)/minisock
 	install -m 755 $(SHIM) $(DESTDIR)$(LUA_C_DIR)/minisock
 
 ### clean: remove what was built
@@ -103,4 +104,4 @@ clean:
 	rm -rf $(BUILD)
 
 .PHONY: help all demo test lint asan valgrind run-specs deps install clean
-.DEFAULT_GOAL := help
+.DEFAULT_GOAL := all

@@ -13,6 +13,7 @@ local buffers = require "minisock.buffers"
 local cdefs = require "minisock.cdefs"
 local check = require "minisock.check"
 local clock = require "minisock.clock"
+local datagram = require "minisock.datagram"
 local errors = require "minisock.errors"
 local options = require "minisock.options"
 local poll = require "minisock.poll"
@@ -36,8 +37,6 @@ if not pcall(ffi.typeof, "struct minisock_calls_1") then
     int minisock_close(int) __asm__("close");
     int minisock_recv(int, void *, size_t, int) __asm__("recv");
     int minisock_send(int, const void *, size_t, int) __asm__("send");
-    int minisock_sendto(int, const void *, size_t, int, const void *,
-                        uint32_t) __asm__("sendto");
     int minisock_getsockname(int, void *, uint32_t *) __asm__("getsockname");
     int minisock_getpeername(int, void *, uint32_t *) __asm__("getpeername");
     ]]
@@ -50,6 +49,7 @@ local deadline = clock.deadline
 local bor = bit.bor
 local errno, ffi_string = ffi.errno, ffi.string
 local fail = errors.fail
+local absent = check.absent
 local family_of, take = address.family, address.take
 local lookup = resolver.lookup
 local min = math.min
@@ -83,20 +83,16 @@ local ENOTSOCK = constant("ENOTSOCK")
 local ADDRESS_SIZE = 128
 local peer = ffi.new("uint8_t[?]", ADDRESS_SIZE)
 local length = ffi.new("uint32_t[1]")
-local sender = ffi.new("struct minisock_sender")
 local pair = ffi.new("int[2]")
 local sent = ffi.new("int[1]")
 
-local BUFSIZE = 4096
-local UDPMAXSIZE = 2048
-local DEFAULT_TIMEOUT = 10000
+local BUFSIZE = buffers.BUFSIZE
+local DEFAULT_TIMEOUT = clock.DEFAULT_TIMEOUT
 
---- What read returns at most, what recvfrom returns at most, and how many
---- milliseconds they wait, when they aren't told.
 local M = {
     VERSION = cdefs.VERSION,
     BUFSIZE = BUFSIZE,
-    UDPMAXSIZE = UDPMAXSIZE,
+    UDPMAXSIZE = buffers.UDPMAXSIZE,
     DEFAULT_TIMEOUT = DEFAULT_TIMEOUT,
 
     unixaddr = address.unixaddr,
@@ -105,6 +101,8 @@ local M = {
     parseaddr = address.parseaddr,
     getnameinfo = address.getnameinfo,
     getaddrinfo = resolver.getaddrinfo,
+    sendto = datagram.sendto,
+    recvfrom = datagram.recvfrom,
     poll = poll.poll,
     pollfd = poll.pollfd,
     unpollfd = poll.unpollfd,
@@ -113,12 +111,32 @@ local M = {
     getsockopt = options.getsockopt,
 }
 
--- minisock.AF_INET and all others: the shim knows them, and each is kept once
--- it has been asked for.
+-- What few programs use, in modules that are loaded when it is asked for.
+local LATER = {
+    atmark = "minisock.descriptor",
+    dup = "minisock.descriptor",
+    getcloexec = "minisock.descriptor",
+    getnonblocking = "minisock.descriptor",
+    sendfile = "minisock.descriptor",
+    setcloexec = "minisock.descriptor",
+    setnonblocking = "minisock.descriptor",
+    getinterfaces = "minisock.interfaces",
+    recvmsg = "minisock.messages",
+    sendmsg = "minisock.messages",
+    blocksource = "minisock.multicast",
+    joingroup = "minisock.multicast",
+    leavegroup = "minisock.multicast",
+    unblocksource = "minisock.multicast",
+}
+
+-- These, and minisock.AF_INET and all other constants, which the shim knows,
+-- are kept once they have been asked for.
 setmetatable(M, {
     __index = function(module, name)
         if type(name) ~= "string" or name:find("%z") then return nil end
-        local value = constant(name)
+        local home = LATER[name]
+        local value
+        if home then value = require(home)[name] else value = constant(name) end
         module[name] = value
         return value
     end,
@@ -146,11 +164,13 @@ end
 --- Makes two connected Unix sockets.
 ---@see socketpair(2)
 ---@param socktype? integer SOCK_STREAM by default
+---@param protocol? integer the socktype's usual one by default
 ---@return integer? fd, integer|string fd_or_message, integer? code
-function M.socketpair(socktype)
+function M.socketpair(socktype, protocol)
     socktype = check.int(socktype, 1, "socketpair", SOCK_STREAM)
+    protocol = check.int(protocol, 2, "socketpair", 0)
     socktype = bor(socktype, SOCK_CLOEXEC)
-    if C.minisock_socketpair(AF_UNIX, socktype, 0, pair) < 0 then
+    if C.minisock_socketpair(AF_UNIX, socktype, protocol, pair) < 0 then
         return fail("socketpair", errno())
     end
     return pair[0], pair[1]
@@ -181,19 +201,6 @@ function M.shutdown(fd, how)
     if C.minisock_shutdown(fd, how) < 0 then
         return fail("shutdown", errno())
     end
-    return true
-end
-
---- Sets or clears O_NONBLOCK. The calls here that take a timeout keep it
---- either way; write and sendto fail with EAGAIN instead of waiting.
----@param fd integer
----@param on boolean
----@return true? done, string? message, integer? code
-function M.setnonblocking(fd, on)
-    fd = check.descriptor(fd, 1, "setnonblocking")
-    on = check.boolean(on, 2, "setnonblocking")
-    local code = shim.minisock_set_nonblocking(fd, on and 1 or 0)
-    if code < 0 then return fail("setnonblocking", -code) end
     return true
 end
 
@@ -308,7 +315,8 @@ end
 ---@class minisock.bind_options
 ---@field backlog? integer SOMAXCONN by default
 ---@field reuseport? boolean SO_REUSEPORT
----@field v6only? boolean IPV6_V6ONLY; false by default for every address
+---@field v6only? boolean IPV6_V6ONLY; by default false for every address of
+--- this machine, else what the system has as its default
 ---@field timeout? number in ms, for the resolver; for ever by default
 
 --- Makes a stream socket that listens: on a raw address, `bind(addr, opts)`,
@@ -322,14 +330,16 @@ end
 ---@return integer? fd, string? addr_or_message, integer? code addr is what the
 --- socket is bound to, and comes with the host form only
 function M.bind(host, service, opts)
-    if service == nil or type(service) == "table" then
+    if absent(service) or type(service) == "table" then
         local addr = check.string(host, 1, "bind", "address")
-        opts = check.options(service, 2, "bind", BIND_OPTIONS)
+        local given, position = service, 2
+        if absent(given) then given, position = opts, 3 end
+        opts = check.options(given, position, "bind", BIND_OPTIONS)
         local fd, code = listener(addr, opts, opts.v6only)
         if not fd then return fail("bind", code) end
         return fd
     end
-    if host ~= nil then host = check.string(host, 1, "bind", "host") end
+    host = check.optional_string(host, 1, "bind", "host")
     service = check.service(service, 2, "bind")
     opts = check.options(opts, 3, "bind", BIND_OPTIONS)
     if host == nil or host == "" or host == "*" then
@@ -467,7 +477,7 @@ end
 --- an EAI code
 function M.connect(host, service, timeout)
     timeout = check.timeout(timeout, 3, "connect", FOREVER)
-    if service == nil then
+    if absent(service) then
         local addr = check.string(host, 1, "connect", "address")
         local fd, code = open_connection(addr, deadline(timeout))
         if not fd then return fail("connect", code) end
@@ -499,6 +509,23 @@ function M.connectfd(fd, addr, timeout)
     return true
 end
 
+--- Begins to connect a non-blocking socket, and looks no further: poll for
+--- POLLOUT, then ask for SO_ERROR.
+---@see connect(2)
+---@param fd integer
+---@param addr string
+---@return true? done, string? message, integer? code EINPROGRESS while it is
+--- under way
+function M.startconnect(fd, addr)
+    fd = check.descriptor(fd, 1, "startconnect")
+    addr = check.string(addr, 2, "startconnect", "address")
+    if not family_of(addr) then return fail("startconnect", EINVAL) end
+    if C.minisock_connect(fd, addr, #addr) < 0 then
+        return fail("startconnect", errno())
+    end
+    return true
+end
+
 ---------------------------------------------------------------------------
 -- Reading and writing
 ---------------------------------------------------------------------------
@@ -512,7 +539,7 @@ local function receive(fd, buffer, size, timeout)
     if n >= 0 then return n end
     local code = errno()
     if not READ_ON[code] then return -code end
-    return shim.minisock_read_wait(fd, buffer, size, deadline(timeout))
+    return shim.minisock_read_wait(fd, buffer, size, code, deadline(timeout))
 end
 
 --- Reads what is there, or waits until something is. "" is the end of the
@@ -578,16 +605,20 @@ function M.readinto(fd, buf, timeout, max)
     return n
 end
 
+local CHARS = ffi.typeof("const char *")
+
 -- A descriptor that isn't a socket, or a send that a signal interrupted
--- before the first byte. Returns a count or -errno.
-local function write_on(fd, data, size, code)
+-- before the first byte. Returns a count or -errno. A pointer into the string
+-- is made for each call: it wouldn't keep the string alive in between.
+local function write_on(fd, s, idx, n, code)
     while code == EINTR do
-        local n = C.minisock_send(fd, data, size, MSG_NOSIGNAL)
-        if n >= 0 then return n end
+        local count = C.minisock_send(fd, ffi.cast(CHARS, s) + (idx - 1), n,
+            MSG_NOSIGNAL)
+        if count >= 0 then return count end
         code = errno()
     end
     if code ~= ENOTSOCK then return -code end
-    return shim.minisock_write_file(fd, data, size)
+    return shim.minisock_write_file(fd, ffi.cast(CHARS, s) + (idx - 1), n)
 end
 
 -- Nothing to send, so that a descriptor that isn't open is all to be told.
@@ -599,9 +630,14 @@ end
 
 local function write_from(fd, s, idx, n)
     if n == 0 then return write_nothing(fd) end
-    local data = ffi.cast("const char *", s) + (idx - 1)
-    local count = C.minisock_send(fd, data, n, MSG_NOSIGNAL)
-    if count < 0 then count = write_on(fd, data, n, errno()) end
+    local count
+    if idx == 1 then
+        count = C.minisock_send(fd, s, n, MSG_NOSIGNAL)
+    else
+        count = C.minisock_send(fd, ffi.cast(CHARS, s) + (idx - 1), n,
+            MSG_NOSIGNAL)
+    end
+    if count < 0 then count = write_on(fd, s, idx, n, errno()) end
     if count < 0 then return fail("write", -count) end
     return count
 end
@@ -619,9 +655,9 @@ function M.write(fd, s, idx, n)
     fd = check.descriptor(fd, 1, "write")
     s = check.string(s, 2, "write")
     local size = #s
-    idx = check.integer(idx == nil and 1 or idx, 3, "write", 1, size + 1)
+    idx = check.integer(absent(idx) and 1 or idx, 3, "write", 1, size + 1)
     local left = size - idx + 1
-    if n ~= nil then
+    if not absent(n) then
         left = min(left, check.integer(n, 4, "write", 0, 2^53))
     end
     return write_from(fd, s, idx, left)
@@ -638,7 +674,8 @@ local function send_all(fd, data, size, timeout)
     local code = errno()
     if n < 0 and not SEND_ON[code] then return -code, 0 end
     sent[0] = math.max(n, 0)
-    code = shim.minisock_send_wait(fd, data, size, deadline(timeout), sent)
+    code = shim.minisock_send_wait(fd, data, size, n < 0 and code or 0,
+        deadline(timeout), sent)
     return code, sent[0]
 end
 
@@ -649,7 +686,8 @@ local function send_buffer(fd, buffer, n, timeout)
     return code, count
 end
 
---- Sends all of the data, waiting for room as often as it takes.
+--- Sends all of the data, waiting for room as often as it takes. On a datagram
+--- socket it is one datagram, an empty one too.
 ---@see send(2)
 ---@param fd integer
 ---@param data string|string.buffer|ffi.cdata* of a string.buffer, what is sent
@@ -670,7 +708,7 @@ function M.sendall(fd, data, timeout, n)
             data = check.string(data, 2, "sendall", "string, " .. MEMORY)
         end
         room = #data
-        if n == nil then n = room end
+        if absent(n) then n = room end
     end
     n = check.integer(n, 4, "sendall", 0, min(room, INT_MAX))
     local code, count = send(fd, data, n, timeout)
@@ -698,9 +736,7 @@ end
 --- ("\x0a" for IPv6) or nothing (IPv4) to leave it unbound
 ---@return integer? fd, string? message, integer? code
 function M.udpsocket(addr)
-    if addr ~= nil then
-        addr = check.string(addr, 1, "udpsocket", "address")
-    end
+    addr = check.optional_string(addr, 1, "udpsocket", "address")
     local family = datagram_family(addr)
     if not family then return fail("udpsocket", EINVAL) end
     local fd = C.minisock_socket(family, bor(SOCK_DGRAM, SOCK_CLOEXEC), 0)
@@ -711,54 +747,6 @@ function M.udpsocket(addr)
         return fail("udpsocket", code)
     end
     return fd
-end
-
-local function sendto_again(fd, addr, msg)
-    local code = errno()
-    while code == EINTR do
-        local n = C.minisock_sendto(fd, msg, #msg, MSG_NOSIGNAL, addr, #addr)
-        if n >= 0 then return n end
-        code = errno()
-    end
-    return fail("sendto", code)
-end
-
---- Sends one datagram.
----@see sendto(2)
----@param fd integer
----@param addr string
----@param msg string
----@return integer? sent, string? message, integer? code EMSGSIZE when it is
---- larger than the protocol allows; EAGAIN on a non-blocking descriptor whose
---- queue is full
-function M.sendto(fd, addr, msg)
-    fd = check.descriptor(fd, 1, "sendto")
-    addr = check.string(addr, 2, "sendto", "address")
-    msg = check.string(msg, 3, "sendto")
-    if not family_of(addr) then return fail("sendto", EINVAL) end
-    local n = C.minisock_sendto(fd, msg, #msg, MSG_NOSIGNAL, addr, #addr)
-    if n < 0 then return sendto_again(fd, addr, msg) end
-    return n
-end
-
---- Receives one datagram. An empty one is "".
----@see recvfrom(2)
----@param fd integer
----@param timeout? number in ms, 10000 by default
----@param max? integer how many bytes at most, 2048 by default, 1 MiB at most
----@return string? msg, string? addr_or_message, boolean|integer cut_or_code
---- addr is "\1\0" for a Unix sender without a name, "" on a stream; truncated
---- is true when the datagram was longer
-function M.recvfrom(fd, timeout, max)
-    fd = check.descriptor(fd, 1, "recvfrom")
-    timeout = check.timeout(timeout, 2, "recvfrom", DEFAULT_TIMEOUT)
-    max = min(check.size(max, 3, "recvfrom", UDPMAXSIZE), buffers.LIMIT)
-    local buffer = buffers.scratch(max)
-    local n = shim.minisock_recvfrom_wait(fd, buffer, max, sender,
-        deadline(timeout))
-    if n < 0 then return fail("recvfrom", -n) end
-    return ffi_string(buffer, n), take(sender.addr, sender.length),
-        sender.truncated ~= 0
 end
 
 return M

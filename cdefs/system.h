@@ -1,6 +1,6 @@
 /*
  * The system's structures that Lua code fills or reads, under our own tags.
- * shim/minisock.h asserts that each has the system's size and offsets.
+ * shim/cdefs.c asserts that each has the system's size and offsets.
  *
  * LuaJIT keeps the first declaration it sees, for as long as the VM lives. So
  * a structure or prototype that changes also changes the number of the
@@ -26,6 +26,34 @@ struct minisock_sockaddr_in6 {
     uint32_t flowinfo;
     uint8_t addr[16];
     uint32_t scope;
+};
+
+struct minisock_ucred {
+    int pid;
+    uint32_t uid;
+    uint32_t gid;
+};
+
+struct minisock_iovec {
+    const void *base;
+    size_t size;
+};
+
+struct minisock_cmsghdr {
+    size_t length;
+    int level;
+    int type;
+};
+
+struct minisock_group_req {
+    uint32_t interface;
+    uint8_t group[128] __attribute__((aligned(sizeof(void *))));
+};
+
+struct minisock_group_source_req {
+    uint32_t interface;
+    uint8_t group[128] __attribute__((aligned(sizeof(void *))));
+    uint8_t source[128];
 };
 
 struct minisock_linger {

@@ -1,12 +1,14 @@
 --- Raw addresses: a struct sockaddr in a Lua string, of its exact length.
 --- Builds them, takes them apart, and tells whether a string is one. Stands
---- on minisock.cdefs, minisock.check and minisock.errors.
+--- on minisock.buffers, minisock.cdefs, minisock.check and minisock.errors.
 local ffi = require "ffi"
+local buffers = require "minisock.buffers"
 local cdefs = require "minisock.cdefs"
 local check = require "minisock.check"
 local errors = require "minisock.errors"
 
 local C = ffi.C
+local bor = require("bit").bor
 local constant = cdefs.constant
 
 if not pcall(ffi.typeof, "struct minisock_address_1") then
@@ -70,7 +72,7 @@ end
 
 -- Returns whether ip is an address of the family.
 local function fill(struct, size, family, ip, port)
-    ffi.fill(struct, size)
+    buffers.clear(struct, size)
     if ip:find("\0", 1, true)
             or C.minisock_inet_pton(family, ip, struct.addr) ~= 1 then
         return false
@@ -94,9 +96,13 @@ function address.inetaddr(ip, port)
     return ffi.string(inet, INET_SIZE)
 end
 
-local function interface_index(scope)
-    if scope:find("\0", 1, true) then return 0 end
-    return C.minisock_if_nametoindex(scope)
+--- The index of an interface; nil when there is none of that name.
+---@param name string
+---@return integer?
+function address.interface_index(name)
+    if name:find("\0", 1, true) then return nil end
+    local index = C.minisock_if_nametoindex(name)
+    return index ~= 0 and index or nil
 end
 
 local UINT_MAX = 2^32 - 1
@@ -111,11 +117,11 @@ local UINT_MAX = 2^32 - 1
 function address.inet6addr(ip, port, scope)
     ip = check.string(ip, 1, "inet6addr")
     port = check.integer(port, 2, "inet6addr", 0, 65535)
-    if scope == nil then
+    if check.absent(scope) then
         scope = 0
     elseif type(scope) == "string" and not tonumber(scope) then
-        scope = interface_index(scope)
-        if scope == 0 then return errors.fail("inet6addr", ENODEV) end
+        scope = address.interface_index(scope)
+        if not scope then return errors.fail("inet6addr", ENODEV) end
     else
         scope = check.integer(scope, 3, "inet6addr", 0, UINT_MAX,
             "interface name or index")
@@ -166,21 +172,25 @@ local function parse_unix(addr)
     return { family = "unix", path = path }
 end
 
-local HOST_SIZE, SERVICE_SIZE = 1025, 32
+local HOST_SIZE, SERVICE_SIZE = 1025, 128
 local host = ffi.new("char[?]", HOST_SIZE)
 local service = ffi.new("char[?]", SERVICE_SIZE)
 
--- What getnameinfo(3) says: 0, or an EAI code, and then the texts.
-local function name_of(addr, flags)
+--- What getnameinfo(3) says of an address, with flags of its own.
+---@param addr string one for which `address.family` has an answer
+---@param flags integer NI_NUMERICHOST, ...
+---@return integer code 0, or an EAI code
+---@return string|integer host_or_errno, string? service
+function address.name_of(addr, flags)
     local code = C.minisock_getnameinfo(addr, #addr, host, HOST_SIZE, service,
-        SERVICE_SIZE, flags + NI_NUMERICSERV)
+        SERVICE_SIZE, flags)
     local errno = ffi.errno()
     if code ~= 0 then return code, errno end
-    return 0, ffi.string(host), tonumber(ffi.string(service)) or 0
+    return 0, ffi.string(host), ffi.string(service)
 end
 
 local function parse_inet(addr)
-    ffi.copy(inet, addr, INET_SIZE)
+    buffers.copy(inet, addr, INET_SIZE)
     return {
         family = "inet",
         addr = ("%d.%d.%d.%d"):format(inet.addr[0], inet.addr[1],
@@ -191,11 +201,12 @@ local function parse_inet(addr)
 end
 
 local function parse_inet6(addr)
-    ffi.copy(inet6, addr, INET6_SIZE)
+    buffers.copy(inet6, addr, INET6_SIZE)
     local scope = inet6.scope
     inet6.scope = 0 -- which would be appended to the text, after a "%"
-    local _, text, port =
-        name_of(ffi.string(inet6, INET6_SIZE), NI_NUMERICHOST)
+    local _, text = address.name_of(ffi.string(inet6, INET6_SIZE),
+        bor(NI_NUMERICHOST, NI_NUMERICSERV))
+    local port = inet6.port[0] * 256 + inet6.port[1]
     return { family = "inet6", addr = text, port = port, scope = scope }
 end
 
@@ -235,12 +246,13 @@ function address.getnameinfo(addr, numeric_host)
     if not address.family(addr) then
         return errors.fail("getnameinfo", EINVAL)
     end
-    local code, name, port =
-        name_of(addr, numeric_host and NI_NUMERICHOST or 0)
+    local code, name, port = address.name_of(addr,
+        bor(NI_NUMERICSERV, numeric_host and NI_NUMERICHOST or 0))
     if code ~= 0 then
         return errors.fail_resolve("getnameinfo", code, name)
     end
-    return name, port
+    if address.family(addr) == AF_UNIX then return name, 0 end
+    return name, tonumber(port)
 end
 
 return address

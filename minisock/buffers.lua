@@ -7,6 +7,11 @@ local buffers = {}
 local istype = ffi.istype
 local getmetatable, type = getmetatable, type
 
+--- How many bytes a read returns at most when it isn't told: of a stream, and
+--- of a datagram.
+buffers.BUFSIZE = 4096
+buffers.UDPMAXSIZE = 2048
+
 --- What one call takes at most through a Lua string or a string.buffer.
 local LIMIT = 2^20
 buffers.LIMIT = LIMIT
@@ -28,6 +33,27 @@ function buffers.scratch(size)
     return grow(size)
 end
 
+local barrier = ffi.new("int[1]")
+
+--- ffi.copy, and ffi.fill with zeros, for memory that is used again and again.
+--- LuaJIT takes no snapshot for them: a trace that is left soon after would go
+--- back to before an earlier read of that memory, and read what is there now.
+--- A plain store makes it take one.
+---@param target ffi.cdata*
+---@param source any
+---@param size integer
+function buffers.copy(target, source, size)
+    barrier[0] = 0
+    ffi.copy(target, source, size)
+end
+
+---@param target ffi.cdata*
+---@param size integer
+function buffers.clear(target, size)
+    barrier[0] = 0
+    ffi.fill(target, size)
+end
+
 -- string.buffer came to LuaJIT 2.1 in 2021; without it, nobody can pass one.
 local known, module = pcall(require, "string.buffer")
 local methods = known and module.new() or {}
@@ -35,10 +61,10 @@ local methods = known and module.new() or {}
 local string_buffers = setmetatable({}, { __mode = "k" })
 
 -- LuaJIT doesn't compile getmetatable of a userdata, so each is asked once.
--- The methods check for themselves, and raise: a userdata that pretends to be
--- a buffer does no harm.
+-- Another userdata may pretend to be a buffer; the methods know.
 local function learn(value)
     local is_buffer = getmetatable(value) == "buffer"
+        and pcall(methods.ref, value)
     string_buffers[value] = is_buffer
     return is_buffer
 end
@@ -57,6 +83,21 @@ local CHAR_POINTER = ffi.typeof("char *")
 local BYTE_POINTER = ffi.typeof("uint8_t *")
 local UNBOUNDED = math.huge
 
+if not pcall(ffi.typeof, "struct minisock_buffers_1") then
+    ffi.cdef [[
+    struct minisock_buffers_1 { const void *source; void *target; };
+    ]]
+end
+
+local pointers = ffi.new("struct minisock_buffers_1")
+local function read_from(value) pointers.source = value end
+local function write_to(value) pointers.target = value end
+
+-- Whether a C call would take it: ffi.istype doesn't look at const.
+local function converts(value, writing)
+    return (pcall(writing and write_to or read_from, value))
+end
+
 -- An array's size is looked up once, for LuaJIT doesn't compile ffi.sizeof of
 -- a variable-length array.
 local sizes = setmetatable({}, { __mode = "k" })
@@ -64,11 +105,13 @@ local writable_sizes = setmetatable({}, { __mode = "k" })
 
 -- LuaJIT reveals what a type is only through its name.
 local function measure(value, writing)
+    if not converts(value, writing) then return nil end
     local name = tostring(ffi.typeof(value)):match("^ctype<(.*)>$")
     if writing and name:find("^const ") then return nil end
     if name:find("%*$") then return UNBOUNDED end
     if not name:find("%]$") or name:find("(*", 1, true) then return nil end
-    local size = ffi.sizeof(value)
+    local known_size, size = pcall(ffi.sizeof, value)
+    if not known_size then return nil end
     if writing then
         writable_sizes[value] = size
     else
@@ -87,7 +130,7 @@ end
 ---@return number?
 function buffers.readable(value)
     if type(value) ~= "cdata" then return nil end
-    if is_bytes(value) then return UNBOUNDED end
+    if is_bytes(value) and converts(value, false) then return UNBOUNDED end
     return sizes[value] or measure(value, false)
 end
 
@@ -96,7 +139,7 @@ end
 ---@return number?
 function buffers.writable(value)
     if type(value) ~= "cdata" then return nil end
-    if is_bytes(value) then return UNBOUNDED end
+    if is_bytes(value) and converts(value, true) then return UNBOUNDED end
     return writable_sizes[value] or measure(value, true)
 end
 

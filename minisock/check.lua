@@ -9,6 +9,13 @@ local check = {}
 
 local INT_MAX = 2^31 - 1
 
+-- An argument that isn't there. It isn't compared with nil: a NULL pointer
+-- would equal that, and so would any cdata that says so.
+local function absent(value)
+    return type(value) == "nil"
+end
+check.absent = absent
+
 local function describe(value)
     if type(value) == "number" then return tostring(value) end
     return type(value)
@@ -74,7 +81,7 @@ end
 ---@param default? integer in place of nil
 ---@return integer
 function check.int(value, arg, call, default)
-    if value == nil and default then return default end
+    if absent(value) and default then return default end
     return check.integer(value, arg, call, -INT_MAX - 1, INT_MAX)
 end
 
@@ -85,7 +92,7 @@ end
 ---@param default? integer in place of nil
 ---@return integer
 function check.size(value, arg, call, default)
-    if value == nil and default then return default end
+    if absent(value) and default then return default end
     return check.integer(value, arg, call, 1, INT_MAX)
 end
 
@@ -102,7 +109,7 @@ end
 ---@param default number
 ---@return number
 function check.timeout(value, arg, call, default)
-    if value == nil then return default end
+    if absent(value) then return default end
     if type(value) == "number" and value >= 0 then return value end
     return slow_timeout(value, arg, call)
 end
@@ -123,6 +130,43 @@ function check.string(value, arg, call, expected)
     return slow_string(value, arg, call, expected or "string")
 end
 
+--- A string, a number in its place, or nothing.
+---@param value any
+---@param arg integer
+---@param call string
+---@param expected? string
+---@return string?
+function check.optional_string(value, arg, call, expected)
+    if absent(value) then return nil end
+    if type(value) == "string" then return value end
+    return slow_string(value, arg, call, expected or "string")
+end
+
+--- A value of exactly one Lua type, for an API that converts nothing.
+---@param wanted string the type
+---@param value any
+---@param arg integer
+---@param call string
+---@param default? any in place of nil
+---@return any
+function check.strict(wanted, value, arg, call, default)
+    if absent(value) and default ~= nil then return default end
+    if type(value) ~= wanted then bad(arg, call, wanted, value) end
+    return value
+end
+
+--- A C int, likewise.
+---@param value any
+---@param arg integer
+---@param call string
+---@param default? integer in place of nil
+---@return integer
+function check.strict_int(value, arg, call, default)
+    if absent(value) and default then return default end
+    if type(value) ~= "number" then bad(arg, call, "integer", value) end
+    return check.int(value, arg, call)
+end
+
 ---@param value any
 ---@param arg integer
 ---@param call string
@@ -140,6 +184,16 @@ end
 function check.service(value, arg, call)
     if type(value) == "string" then return value end
     return slow_integer(value, arg, call, 0, 65535, "port or service")
+end
+
+--- A service, or nothing.
+---@param value any
+---@param arg integer
+---@param call string
+---@return string|integer|nil
+function check.optional_service(value, arg, call)
+    if absent(value) then return nil end
+    return check.service(value, arg, call)
 end
 
 local NO_OPTIONS = {}
@@ -175,7 +229,7 @@ local OPTIONS = {
 ---@param kinds table<string, string> the kind of each option there is
 ---@return table
 function check.options(value, arg, call, kinds)
-    if value == nil then return NO_OPTIONS end
+    if absent(value) then return NO_OPTIONS end
     if type(value) ~= "table" then bad(arg, call, "table", value) end
     local options = {}
     for name, given in next, value do

@@ -4,6 +4,9 @@ local shim = require("minisock.cdefs").shim
 
 local clock = {}
 
+--- How many milliseconds a read waits when it isn't told.
+clock.DEFAULT_TIMEOUT = 10000
+
 --- The deadline of a call that starts now. A timeout of 0 gives 0, which is
 --- long past: one try, and no need to read the clock.
 ---@param timeout number in ms
@@ -22,6 +25,14 @@ function clock.share(deadline, tries)
     if deadline == math.huge or tries == 1 then return deadline end
     local now = shim.minisock_now()
     return now + math.max(0, deadline - now) / tries
+end
+
+--- How long there is until a deadline.
+---@param deadline number
+---@return number timeout in ms
+function clock.left(deadline)
+    if deadline == math.huge or deadline == 0 then return deadline end
+    return math.max(0, deadline - shim.minisock_now())
 end
 
 return clock

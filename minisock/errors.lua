@@ -46,17 +46,34 @@ function errors.fail(call, code)
     return nil, ("%s error: %d %s"):format(call, code, errors.text(code)), code
 end
 
+--- The resolver's words for an EAI code.
+---@param code integer
+---@param system integer? the errno behind EAI_SYSTEM
+---@return string
+function errors.resolver_text(code, system)
+    local text = ffi.string(ffi.C.minisock_gai_strerror(code))
+    if code == EAI_SYSTEM and system then
+        text = ("%s (%d %s)"):format(text, system, errors.text(system))
+    end
+    return text
+end
+
 --- The results of a call whose name or address the resolver refused.
 ---@param call string
 ---@param code integer an EAI code
 ---@param system integer? the errno behind EAI_SYSTEM
 ---@return nil, string, integer
 function errors.fail_resolve(call, code, system)
-    local text = ffi.string(ffi.C.minisock_gai_strerror(code))
-    if code == EAI_SYSTEM and system then
-        text = ("%s (%d %s)"):format(text, system, errors.text(system))
-    end
-    return nil, ("%s error: %d %s"):format(call, code, text), code
+    return nil, ("%s error: %d %s"):format(call, code,
+        errors.resolver_text(code, system)), code
+end
+
+--- Whether a call that failed with this message ran out of time. (A code of
+--- ETIMEDOUT can also be TCP's, which has given up.)
+---@param message string
+---@return boolean
+function errors.is_timeout(message)
+    return message:sub(-8) == " timeout"
 end
 
 return errors

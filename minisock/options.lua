@@ -25,7 +25,7 @@ end
 local options = {}
 
 -- What each option holds. Those that hold a structure of their own, such as
--- SO_PEERCRED or TCP_INFO, are for the raw form.
+-- TCP_INFO or IP_ADD_MEMBERSHIP, are for the raw form.
 local KIND = {
     SO_ACCEPTCONN = "boolean",
     SO_BINDTODEVICE = "string",
@@ -42,6 +42,7 @@ local KIND = {
     SO_OOBINLINE = "boolean",
     SO_PASSCRED = "boolean",
     SO_PEEK_OFF = "integer",
+    SO_PEERCRED = "credentials",
     SO_PRIORITY = "integer",
     SO_PROTOCOL = "integer",
     SO_RCVBUF = "integer",
@@ -118,6 +119,7 @@ local length = ffi.new("uint32_t[1]")
 local number = ffi.new("int[1]")
 local linger = ffi.new("struct minisock_linger")
 local timeval = ffi.new("struct minisock_timeval")
+local ucred = ffi.new("struct minisock_ucred")
 local TEXT_SIZE = 64
 local text = ffi.new("char[?]", TEXT_SIZE)
 
@@ -170,7 +172,7 @@ local CODEC = {
         memory = timeval, size = ffi.sizeof(timeval),
         put = function(value)
             local ms = tonumber(value)
-            if not ms or not (ms >= 0 and ms <= 2^31 - 1) then return nil end
+            if not ms or not (ms >= 0 and ms <= 2^32) then return nil end
             local microseconds = math.ceil(ms * 1000)
             timeval.seconds = math.floor(microseconds / 1e6)
             timeval.microseconds = microseconds % 1e6
@@ -179,6 +181,14 @@ local CODEC = {
         get = function()
             return tonumber(timeval.seconds) * 1000
                 + tonumber(timeval.microseconds) / 1000
+        end,
+    },
+    credentials = {
+        expected = "nothing: it can only be read",
+        memory = ucred, size = ffi.sizeof(ucred),
+        put = function() return nil end,
+        get = function()
+            return { pid = ucred.pid, uid = ucred.uid, gid = ucred.gid }
         end,
     },
     string = {
@@ -231,6 +241,17 @@ function options.put(fd, name, value)
     return done < 0 and errno() or 0
 end
 
+--- Sets an option to raw bytes, likewise.
+---@param fd integer
+---@param level integer
+---@param optname integer
+---@param bytes string
+---@return integer errno 0 when it is set
+function options.put_raw(fd, level, optname, bytes)
+    local done = C.minisock_setsockopt(fd, level, optname, bytes, #bytes)
+    return done < 0 and errno() or 0
+end
+
 --- Sets a socket option: by its name to a value of its kind, or by level and
 --- number to raw bytes.
 ---@see setsockopt(2), socket(7), tcp(7), ip(7), ipv6(7)
@@ -246,7 +267,8 @@ function options.setsockopt(fd, name, value, bytes)
     local option = found[name] or named(name, "setsockopt")
     local level, optname, data, size
     if option then
-        data = option.codec.put(value)
+        -- A cdata can claim to equal anything.
+        data = type(value) ~= "cdata" and option.codec.put(value)
         if not data then
             check.fail(3, "setsockopt", option.codec.expected, value)
         end
@@ -263,6 +285,14 @@ function options.setsockopt(fd, name, value, bytes)
         return errors.fail("setsockopt", errno())
     end
     return true
+end
+
+--- An integer as an option holds it.
+---@param value integer
+---@return string
+function options.encode(value)
+    number[0] = value
+    return ffi.string(number, ffi.sizeof(number))
 end
 
 local function get(fd, level, optname, memory, size)
@@ -301,6 +331,37 @@ function options.getsockopt(fd, name, optname, size)
     local got, code = get(fd, level, optname, memory, size)
     if not got then return errors.fail("getsockopt", code) end
     return ffi.string(memory, got)
+end
+
+-- Which of those that are on or off a level and a number mean.
+local booleans
+
+local function list_booleans()
+    booleans = {}
+    for name, kind in pairs(KIND) do
+        local option = kind == "boolean" and (found[name] or find(name))
+        if option and option.number then
+            booleans[option.level] = booleans[option.level] or {}
+            booleans[option.level][option.number] = true
+        end
+    end
+end
+
+--- Reads an option that holds an integer: a boolean where it is on or off.
+---@param fd integer
+---@param level integer
+---@param optname integer
+---@return integer|boolean|nil value, string? message, integer? code
+function options.get_number(fd, level, optname)
+    if not booleans then list_booleans() end
+    number[0] = 0
+    local size, code =
+        get(fd, level, optname, number, ffi.sizeof(number))
+    if not size then return errors.fail("getsockopt", code) end
+    if booleans[level] and booleans[level][optname] then
+        return number[0] ~= 0
+    end
+    return number[0]
 end
 
 return options

@@ -30,7 +30,7 @@ function poll.poll(pollfds, timeout)
         check.fail(1, "poll", "array of pollfd, of 8 bytes each", size)
     end
     local array = buffers.scratch(size)
-    ffi.copy(array, pollfds, size)
+    buffers.copy(array, pollfds, size)
     local ready =
         shim.minisock_poll(array, size / POLLFD_SIZE, deadline(timeout))
     if ready < 0 then return fail("poll", -ready) end
@@ -58,9 +58,10 @@ function poll.unpollfd(pollfds, i)
     if size == 0 or size % POLLFD_SIZE ~= 0 then
         check.fail(1, "unpollfd", "array of pollfd, of 8 bytes each", size)
     end
-    i = check.integer(i == nil and 1 or i, 2, "unpollfd", 1, size / POLLFD_SIZE)
-    ffi.copy(pollfd, pollfds:sub((i - 1) * POLLFD_SIZE + 1, i * POLLFD_SIZE),
-        POLLFD_SIZE)
+    i = check.integer(check.absent(i) and 1 or i, 2, "unpollfd", 1,
+        size / POLLFD_SIZE)
+    local one = pollfds:sub((i - 1) * POLLFD_SIZE + 1, i * POLLFD_SIZE)
+    buffers.copy(pollfd, one, POLLFD_SIZE)
     return pollfd.fd, pollfd.events, pollfd.revents
 end
 

@@ -25,34 +25,68 @@ end
 local lookup = ffi.new("struct minisock_lookup")
 
 local function collect(list)
-    local addresses = {}
+    local entries = {}
     local item = list
     while item ~= nil do
-        addresses[#addresses + 1] = ffi.string(item.addr, item.length)
+        entries[#entries + 1] = {
+            family = item.family,
+            socktype = item.socktype,
+            protocol = item.protocol,
+            addr = ffi.string(item.addr, item.length),
+            canonname = ffi.string(item.canonname),
+        }
         item = item.next
     end
     shim.minisock_free_list(list)
-    return addresses
+    return entries
 end
+
+---@class minisock.resolver.hints
+---@field family? integer
+---@field socktype? integer
+---@field protocol? integer
+---@field flags? integer
+
+---@class minisock.resolver.entry
+---@field family integer
+---@field socktype integer
+---@field protocol integer
+---@field addr string
+---@field canonname string "" unless AI_CANONNAME asked for it
 
 --- Resolves. What went wrong is an EAI code, with the errno behind
 --- EAI_SYSTEM, or ETIME alone, which no EAI code equals.
 ---@param host string? nil for this machine, or for any with AI_PASSIVE
 ---@param service string|integer|nil
----@param hints { family?: integer, socktype: integer, flags?: integer }
+---@param hints minisock.resolver.hints
 ---@param deadline number
----@return string[]? addresses, integer? code, integer? system
-function resolver.lookup(host, service, hints, deadline)
+---@return minisock.resolver.entry[]? entries, integer? code, integer? system
+function resolver.entries(host, service, hints, deadline)
     if host and host:find("\0", 1, true) then return nil, EAI_NONAME end
     if type(service) == "number" then service = ("%d"):format(service) end
     if service and not is_service(service) then return nil, EAI_SERVICE end
     local code = shim.minisock_resolve(host, service, hints.family or 0,
-        hints.socktype, hints.flags or 0, deadline, lookup)
+        hints.socktype or 0, hints.protocol or 0, hints.flags or 0, deadline,
+        lookup)
     if code ~= 0 then return nil, ETIME end
     if lookup.error ~= 0 then
         return nil, lookup.error, lookup.system_error
     end
     return collect(lookup.list)
+end
+
+--- Resolves likewise, to raw addresses alone.
+---@param host string?
+---@param service string|integer|nil
+---@param hints minisock.resolver.hints
+---@param deadline number
+---@return string[]? addresses, integer? code, integer? system
+function resolver.lookup(host, service, hints, deadline)
+    local list, code, system =
+        resolver.entries(host, service, hints, deadline)
+    if not list then return nil, code, system end
+    for i, entry in ipairs(list) do list[i] = entry.addr end
+    return list
 end
 
 --- The results of a public call whose lookup failed.
@@ -82,15 +116,14 @@ local OPTIONS = {
 --- longer is left to finish by itself, in a thread of its own; with 0, only
 --- what needs no name server is answered: digits, or no host at all.
 ---@see getaddrinfo(3)
----@param host? string a name or an address; nil for this machine
+---@param host? string a name or an address; nil, with a service, for this
+--- machine, or with AI_PASSIVE for every address of it
 ---@param service? string|integer a name or a port; port 0 by default
 ---@param opts? minisock.getaddrinfo_options
 ---@return string[]? addresses, string? message, integer? code an EAI code
 function resolver.getaddrinfo(host, service, opts)
-    if host ~= nil then host = check.string(host, 1, "getaddrinfo") end
-    if service ~= nil then
-        service = check.service(service, 2, "getaddrinfo")
-    end
+    host = check.optional_string(host, 1, "getaddrinfo")
+    service = check.optional_service(service, 2, "getaddrinfo")
     opts = check.options(opts, 3, "getaddrinfo", OPTIONS)
     local hints = {
         family = opts.family,

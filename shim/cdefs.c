@@ -2,10 +2,13 @@
  * Carries the text of cdefs/ to LuaJIT, and proves to the C compiler that the
  * structures in it are the system's own.
  */
+#define _GNU_SOURCE
+#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 
 #include "minisock.h"
 
@@ -46,9 +49,35 @@ SAME_SIZE(minisock_timeval, timeval);
 SAME_FIELD(minisock_timeval, seconds, timeval, tv_sec);
 SAME_FIELD(minisock_timeval, microseconds, timeval, tv_usec);
 
-_Static_assert(sizeof((struct minisock_sender *)0)->addr ==
+SAME_SIZE(minisock_ucred, ucred);
+SAME_FIELD(minisock_ucred, pid, ucred, pid);
+SAME_FIELD(minisock_ucred, uid, ucred, uid);
+SAME_FIELD(minisock_ucred, gid, ucred, gid);
+
+SAME_SIZE(minisock_iovec, iovec);
+SAME_FIELD(minisock_iovec, base, iovec, iov_base);
+SAME_FIELD(minisock_iovec, size, iovec, iov_len);
+
+/* cmsg_len is a size_t in glibc, and a socklen_t and padding in musl. */
+SAME_SIZE(minisock_cmsghdr, cmsghdr);
+SAME_FIELD(minisock_cmsghdr, level, cmsghdr, cmsg_level);
+SAME_FIELD(minisock_cmsghdr, type, cmsghdr, cmsg_type);
+
+SAME_SIZE(minisock_group_req, group_req);
+SAME_FIELD(minisock_group_req, interface, group_req, gr_interface);
+SAME_FIELD(minisock_group_req, group, group_req, gr_group);
+
+SAME_SIZE(minisock_group_source_req, group_source_req);
+SAME_FIELD(minisock_group_source_req, interface, group_source_req,
+           gsr_interface);
+SAME_FIELD(minisock_group_source_req, group, group_source_req, gsr_group);
+SAME_FIELD(minisock_group_source_req, source, group_source_req, gsr_source);
+
+_Static_assert(sizeof((struct minisock_interface *)0)->name == IFNAMSIZ,
+               "minisock_interface cannot hold every name");
+_Static_assert(sizeof((struct minisock_message *)0)->addr ==
                sizeof(struct sockaddr_storage),
-               "minisock_sender cannot hold every address");
+               "minisock_message cannot hold every address");
 _Static_assert(sizeof((struct minisock_addrinfo *)0)->addr >=
                sizeof(struct sockaddr_in6),
                "minisock_addrinfo cannot hold an IPv6 address");

@@ -1,6 +1,7 @@
 /* The platform's constants by name, so that Lua code holds no numbers. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>

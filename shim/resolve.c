@@ -42,8 +42,14 @@ static int copy_list(const struct addrinfo *from,
         item = calloc(1, sizeof *item);
         if (item == NULL)
             return EAI_MEMORY;
+        item->family = from->ai_family;
+        item->socktype = from->ai_socktype;
+        item->protocol = from->ai_protocol;
         item->length = from->ai_addrlen;
         memcpy(item->addr, from->ai_addr, from->ai_addrlen);
+        if (from->ai_canonname != NULL)
+            strncpy(item->canonname, from->ai_canonname,
+                    sizeof item->canonname - 1);
         *to = item;
         to = &item->next;
     }
@@ -196,7 +202,7 @@ static int ask_in_thread(const struct query *query, double deadline,
  * without a thread.
  */
 int minisock_resolve(const char *host, const char *service, int family,
-                     int socktype, int flags, double deadline,
+                     int socktype, int protocol, int flags, double deadline,
                      struct minisock_lookup *lookup)
 {
     struct query query = {
@@ -205,6 +211,7 @@ int minisock_resolve(const char *host, const char *service, int family,
         .hints = {
             .ai_family = family,
             .ai_socktype = socktype,
+            .ai_protocol = protocol,
             .ai_flags = flags
         }
     };

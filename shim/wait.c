@@ -4,6 +4,7 @@
  * ready. A signal never ends, shortens or lengthens a wait.
  */
 #define _GNU_SOURCE
+#define _FILE_OFFSET_BITS 64
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -13,6 +14,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -78,38 +80,64 @@ static int is_transient(int error)
     return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
 }
 
-/* read(2) can't be told not to block, so a pipe or a tty is polled first. */
-static int read_file(int fd, void *buffer, size_t size, double deadline)
+/* A deadline of 0 allows one try, which has been made. */
+static int is_over(int error, double deadline)
 {
+    return deadline <= 0 && error == EAGAIN;
+}
+
+static int pause_until(double pause, double deadline)
+{
+    double until = minisock_now() + pause;
+
+    if (deadline < until)
+        until = deadline;
+    minisock_poll(NULL, 0, until);
+    return remaining(deadline) == 0 ? -ETIME : 0;
+}
+
+/*
+ * Waits between two tries of a call. When poll said "ready" and the call found
+ * nothing, it waits longer each time: another process may have been faster,
+ * but the readiness may also be of a kind that this call doesn't take away, as
+ * an error queue's. *pause is 0 before the first try, and after a success.
+ */
+static int wait_again(int fd, int events, double deadline, double *pause)
+{
+    const double first = 0.01, longest = 16;
+
+    if (*pause > 0 && pause_until(*pause, deadline) < 0)
+        return -ETIME;
+    *pause = *pause == 0 ? first : *pause < longest ? *pause * 2 : longest;
+    return minisock_wait(fd, events, deadline);
+}
+
+/*
+ * Goes on after a recv(2) that ended with error. read(2) can't be told not to
+ * block, so a pipe or a tty is polled first, as everything is here.
+ */
+int minisock_read_wait(int fd, void *buffer, size_t size, int error,
+                       double deadline)
+{
+    const int is_socket = error != ENOTSOCK;
+    double pause = 0;
+
+    if (is_over(error, deadline))
+        return -ETIME;
     for (;;) {
-        int ready = minisock_wait(fd, POLLIN, deadline);
+        int ready = wait_again(fd, POLLIN | POLLRDHUP, deadline, &pause);
         ssize_t n;
 
         if (ready < 0)
             return ready;
-        n = read(fd, buffer, size);
+        n = is_socket ? recv(fd, buffer, size, MSG_DONTWAIT)
+                      : read(fd, buffer, size);
         if (n >= 0)
             return (int)n;
         if (!is_transient(errno))
             return -errno;
-    }
-}
-
-int minisock_read_wait(int fd, void *buffer, size_t size, double deadline)
-{
-    for (;;) {
-        ssize_t n = recv(fd, buffer, size, MSG_DONTWAIT);
-        int ready;
-
-        if (n >= 0)
-            return (int)n;
-        if (errno == ENOTSOCK)
-            return read_file(fd, buffer, size, deadline);
-        if (!is_transient(errno))
-            return -errno;
-        ready = minisock_wait(fd, POLLIN, deadline);
-        if (ready < 0)
-            return ready;
+        if (ready & POLLRDHUP) /* a datagram socket after SHUT_RD */
+            return 0;
     }
 }
 
@@ -117,7 +145,7 @@ int minisock_read_wait(int fd, void *buffer, size_t size, double deadline)
  * The kernel reports no address both for a stream and for a Unix datagram
  * whose sender has no name; the latter is an address, an unnamed one.
  */
-static void name_unnamed(int fd, struct minisock_sender *sender)
+static void name_unnamed(int fd, struct minisock_message *message)
 {
     int domain = 0, type = 0;
     socklen_t size = sizeof domain;
@@ -127,63 +155,124 @@ static void name_unnamed(int fd, struct minisock_sender *sender)
         getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0)
         return;
     if (domain == AF_UNIX && type == SOCK_DGRAM) {
-        memcpy(sender->addr, &family, sizeof family);
-        sender->length = sizeof family;
+        memcpy(message->addr, &family, sizeof family);
+        message->addr_length = sizeof family;
     }
 }
 
-int minisock_recvfrom_wait(int fd, void *buffer, size_t size,
-                           struct minisock_sender *sender, double deadline)
+static struct msghdr as_msghdr(struct minisock_message *message)
 {
-    for (;;) {
-        struct iovec piece = { .iov_base = buffer, .iov_len = size };
-        struct msghdr message = {
-            .msg_name = sender->addr,
-            .msg_namelen = sizeof sender->addr,
-            .msg_iov = &piece,
-            .msg_iovlen = 1
-        };
-        ssize_t n = recvmsg(fd, &message, MSG_DONTWAIT);
-        int ready;
+    struct msghdr header = {
+        .msg_name = message->addr_length > 0 ? message->addr : NULL,
+        .msg_namelen = message->addr_length,
+        .msg_iov = (struct iovec *)(void *)message->pieces,
+        .msg_iovlen = message->piece_count,
+        .msg_control = message->control_length > 0 ? message->control : NULL,
+        .msg_controllen = message->control_length
+    };
 
-        if (n >= 0) {
-            sender->length = message.msg_namelen;
-            sender->truncated = (message.msg_flags & MSG_TRUNC) != 0;
-            if (sender->length == 0)
-                name_unnamed(fd, sender);
-            return (int)n;
+    return header;
+}
+
+static int take_message(int fd, struct minisock_message *message, int flags)
+{
+    struct msghdr header = as_msghdr(message);
+    ssize_t n = recvmsg(fd, &header, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+    if (n < 0)
+        return -errno;
+    message->addr_length = header.msg_namelen;
+    message->control_length = (uint32_t)header.msg_controllen;
+    message->flags = header.msg_flags;
+    if (header.msg_namelen == 0)
+        name_unnamed(fd, message);
+    return (int)n;
+}
+
+/* The lengths in message say how much there is room for, then how much came. */
+int minisock_recvmsg_wait(int fd, struct minisock_message *message, int flags,
+                          double deadline)
+{
+    double pause = 0;
+    int ready = 0;
+
+    for (;;) {
+        int n = take_message(fd, message, flags);
+
+        if (n >= 0 || !is_transient(-n))
+            return n;
+        if (is_over(-n, deadline))
+            return -ETIME;
+        if (ready & POLLRDHUP) { /* a datagram socket after SHUT_RD */
+            message->addr_length = message->control_length = 0;
+            message->flags = 0;
+            return 0;
         }
-        if (!is_transient(errno))
-            return -errno;
-        ready = minisock_wait(fd, POLLIN, deadline);
+        ready = wait_again(fd, POLLIN | POLLRDHUP, deadline, &pause);
         if (ready < 0)
             return ready;
     }
 }
 
+int minisock_sendmsg(int fd, struct minisock_message *message, int flags)
+{
+    struct msghdr header = as_msghdr(message);
+
+    for (;;) {
+        ssize_t n = sendmsg(fd, &header, flags | MSG_NOSIGNAL);
+
+        if (n >= 0)
+            return (int)n;
+        if (errno != EINTR)
+            return -errno;
+    }
+}
+
 /*
- * write(2) for what isn't a socket, where there is no MSG_NOSIGNAL: SIGPIPE
- * is held off for this thread alone, and one that this write raised is taken
- * back. The process's disposition stays as it is.
+ * SIGPIPE, for the calls that have no MSG_NOSIGNAL: it is held off for this
+ * thread alone, and one that the call raised is taken back, be it that nothing
+ * or only a part was written. The process's disposition stays as it is.
  */
-static ssize_t write_quietly(int fd, const void *data, size_t size)
+struct sigpipe_guard {
+    sigset_t before;
+    int pending;
+};
+
+static void hold_sigpipe(struct sigpipe_guard *guard)
+{
+    sigset_t sigpipe, pending;
+
+    sigpending(&pending);
+    guard->pending = sigismember(&pending, SIGPIPE);
+    sigemptyset(&sigpipe);
+    sigaddset(&sigpipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &sigpipe, &guard->before);
+}
+
+/* Leaves errno as it was. */
+static void release_sigpipe(const struct sigpipe_guard *guard, int partial)
 {
     const struct timespec at_once = { 0, 0 };
-    sigset_t sigpipe, pending, before;
-    ssize_t n;
-    int error;
+    sigset_t sigpipe;
+    int error = errno;
 
     sigemptyset(&sigpipe);
     sigaddset(&sigpipe, SIGPIPE);
-    sigpending(&pending);
-    pthread_sigmask(SIG_BLOCK, &sigpipe, &before);
-    n = write(fd, data, size);
-    error = errno;
-    if (n < 0 && error == EPIPE && !sigismember(&pending, SIGPIPE))
+    if (partial && !guard->pending)
         while (sigtimedwait(&sigpipe, NULL, &at_once) < 0 && errno == EINTR)
             ;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_sigmask(SIG_SETMASK, &guard->before, NULL);
     errno = error;
+}
+
+static ssize_t write_quietly(int fd, const void *data, size_t size)
+{
+    struct sigpipe_guard guard;
+    ssize_t n;
+
+    hold_sigpipe(&guard);
+    n = write(fd, data, size);
+    release_sigpipe(&guard, n < (ssize_t)size);
     return n;
 }
 
@@ -206,70 +295,110 @@ int minisock_write_file(int fd, const void *data, size_t size)
 static int send_file(int fd, const char *data, int size, double deadline,
                      int *sent)
 {
+    double pause = 0;
+    int blocked = !isinf(deadline);
+
     while (*sent < size) {
         int piece = size - *sent;
         int n;
 
-        if (!isinf(deadline)) {
-            n = minisock_wait(fd, POLLOUT, deadline);
+        if (blocked) {
+            n = wait_again(fd, POLLOUT, deadline, &pause);
             if (n < 0)
                 return n;
-            if (piece > PIPE_BUF)
-                piece = PIPE_BUF;
         }
+        if (!isinf(deadline) && piece > PIPE_BUF)
+            piece = PIPE_BUF;
         n = minisock_write_file(fd, data + *sent, (size_t)piece);
-        if (n >= 0)
-            *sent += n;
-        else if (n != -EAGAIN)
-            return n;
-        else if ((n = minisock_wait(fd, POLLOUT, deadline)) < 0)
-            return n;
-    }
-    return 0;
-}
-
-/* Sends the bytes from *sent to size and counts them in *sent as they go. */
-int minisock_send_wait(int fd, const void *data, int size, double deadline,
-                       int *sent)
-{
-    const char *bytes = data;
-
-    while (*sent < size) {
-        ssize_t n = send(fd, bytes + *sent, (size_t)(size - *sent),
-                         MSG_NOSIGNAL | MSG_DONTWAIT);
-
         if (n >= 0) {
-            *sent += (int)n;
-        } else if (errno == ENOTSOCK) {
-            return send_file(fd, bytes, size, deadline, sent);
-        } else if (is_transient(errno)) {
-            int ready = minisock_wait(fd, POLLOUT, deadline);
-
-            if (ready < 0)
-                return ready;
+            *sent += n;
+            pause = 0;
+        } else if (n == -EAGAIN) {
+            blocked = 1;
         } else {
-            return -errno;
+            return n;
         }
     }
     return 0;
 }
 
 /*
+ * Goes on after a send(2) that ended with error, or 0: sends the bytes from
+ * *sent to size and counts them in *sent as they go.
+ */
+int minisock_send_wait(int fd, const void *data, int size, int error,
+                       double deadline, int *sent)
+{
+    const char *bytes = data;
+    double pause = 0;
+
+    if (error == ENOTSOCK)
+        return send_file(fd, bytes, size, deadline, sent);
+    while (*sent < size) {
+        ssize_t n;
+
+        if (is_over(error, deadline))
+            return -ETIME;
+        if (is_transient(error)) {
+            int ready = wait_again(fd, POLLOUT, deadline, &pause);
+
+            if (ready < 0)
+                return ready;
+        } else if (error != 0) {
+            return -error;
+        }
+        n = send(fd, bytes + *sent, (size_t)(size - *sent),
+                 MSG_NOSIGNAL | MSG_DONTWAIT);
+        error = n < 0 ? errno : 0;
+        if (n > 0) {
+            *sent += (int)n;
+            pause = 0;
+        }
+    }
+    return 0;
+}
+
+/* Negative offsets go on from where the file is, and move it. */
+int minisock_sendfile(int fd, int file, double offset, size_t size)
+{
+    for (;;) {
+        off_t from = (off_t)offset;
+        struct sigpipe_guard guard;
+        ssize_t n;
+
+        hold_sigpipe(&guard);
+        n = sendfile(fd, file, offset < 0 ? NULL : &from, size);
+        release_sigpipe(&guard, n < (ssize_t)size);
+        if (n >= 0)
+            return (int)n;
+        if (errno != EINTR)
+            return -errno;
+    }
+}
+
+static int is_listener(int fd)
+{
+    int listening = 0;
+    socklen_t size = sizeof listening;
+
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 &&
+           listening;
+}
+
+/*
  * accept(2) has no MSG_DONTWAIT: of two processes that poll one listener, the
  * one that loses the race would block in accept past its deadline. So a
- * deadline makes the listener non-blocking, and leaves it so.
+ * deadline makes the listener non-blocking, and leaves it so. What isn't a
+ * listener is left alone; accept tells what it is.
  */
 int minisock_accept_wait(int fd, void *addr, uint32_t *length,
                          double deadline)
 {
     socklen_t room = *length;
+    double pause = 0;
 
-    if (!isinf(deadline)) {
-        int error = minisock_set_nonblocking(fd, 1);
-
-        if (error < 0)
-            return error;
-    }
+    if (!isinf(deadline) && is_listener(fd))
+        minisock_set_nonblocking(fd, 1);
     for (;;) {
         int client;
 
@@ -277,8 +406,10 @@ int minisock_accept_wait(int fd, void *addr, uint32_t *length,
         client = accept4(fd, addr, length, SOCK_CLOEXEC);
         if (client >= 0)
             return client;
+        if (is_over(errno, deadline))
+            return -ETIME;
         if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            int ready = minisock_wait(fd, POLLIN, deadline);
+            int ready = wait_again(fd, POLLIN, deadline, &pause);
 
             if (ready < 0)
                 return ready;
@@ -299,16 +430,6 @@ static int connect_result(int fd, double deadline)
     if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
         return -errno;
     return -error;
-}
-
-static int pause_until(double pause, double deadline)
-{
-    double until = minisock_now() + pause;
-
-    if (deadline < until)
-        until = deadline;
-    minisock_poll(NULL, 0, until);
-    return remaining(deadline) == 0 ? -ETIME : 0;
 }
 
 /*
@@ -351,4 +472,30 @@ int minisock_is_nonblocking(int fd)
 int minisock_set_nonblocking(int fd, int on)
 {
     return ioctl(fd, FIONBIO, &on) < 0 ? -errno : 0;
+}
+
+int minisock_is_closed_on_exec(int fd)
+{
+    int flags = fcntl(fd, F_GETFD);
+
+    return flags < 0 ? -errno : (flags & FD_CLOEXEC) != 0;
+}
+
+int minisock_set_closed_on_exec(int fd, int on)
+{
+    return ioctl(fd, on ? FIOCLEX : FIONCLEX) < 0 ? -errno : 0;
+}
+
+int minisock_dup(int fd)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+    return copy < 0 ? -errno : copy;
+}
+
+int minisock_atmark(int fd)
+{
+    int at = sockatmark(fd);
+
+    return at < 0 ? -errno : at;
 }

@@ -358,3 +358,22 @@ describe("addresses", function()
         end
     end)
 end)
+
+-- LuaJIT takes no snapshot for ffi.fill: a trace that was left after it went
+-- back to before the string of the address before, and made it of zeros.
+describe("an address made just before one that is refused", function()
+    it("is right in compiled code too", function()
+        local firsts, seconds, wrong = {}, {}, 0
+        for i = 1, 300 do
+            firsts[i] = "1.2.3." .. (i % 200)
+            seconds[i] = i < 250 and "5.6.7." .. (i % 200) or "5.6.7.8\0"
+        end
+        for i = 1, 300 do
+            local addr = ms.inetaddr(firsts[i], 80)
+            ms.inetaddr(seconds[i], 80)
+            local parts = ms.parseaddr(addr)
+            if not parts or parts.addr ~= firsts[i] then wrong = wrong + 1 end
+        end
+        assert.are.equal(0, wrong)
+    end)
+end)

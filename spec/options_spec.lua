@@ -364,7 +364,7 @@ for _, call in ipairs({ "setsockopt", "getsockopt" }) do
         after_each(support.teardown)
 
         for _, name in ipairs({ "SO_NOSUCH", "so_keepalive", "", "AF_INET",
-                "SO_KEEPALIVE\0", "__index", "TCP_INFO", "SO_PEERCRED" }) do
+                "SO_KEEPALIVE\0", "__index", "TCP_INFO" }) do
             it(("raises for the name %q"):format(name), function()
                 local fd = keep(MAKE.tcp())
                 local done, message = pcall(ms[call], fd, name, true)
@@ -455,19 +455,20 @@ describe("require", function()
             local function state()
                 local lines = {}
                 for line in io.lines("/proc/self/status") do
-                    if line:find("^Sig%a%a%a:") or line:find("^FDSize:") then
+                    if line:find("^Sig%u%l%l:") then
                         lines[#lines + 1] = line
                     end
                 end
-                local pipe = io.popen("ls /proc/$PPID/fd | wc -l")
-                lines[#lines + 1] = pipe:read("*a")
-                pipe:close()
+                for name in require("lfs").dir("/proc/self/fd") do
+                    lines[#lines + 1] = name
+                end
                 return table.concat(lines, "\n")
             end
             local before = state()
             require "minisock"
-            io.write(tostring(before == state()))
+            io.write(before, "|", state())
         ]])
-        assert.are.equal("true", output)
+        local first, second = output:match("^(.*)|(.*)$")
+        assert.are.equal(first, second)
     end)
 end)

@@ -375,7 +375,7 @@ describe("with name servers as they can be,", function()
                 return list
             end
             local before = tasks()
-            times_out("getaddrinfo", 1, "slow.test", 80, { timeout = 1 })
+            times_out("getaddrinfo", 200, "slow.test", 80, { timeout = 200 })
             local others = 0
             for task, mask in pairs(tasks()) do
                 if before[task] then

@@ -1,0 +1,93 @@
+--- Datagrams: each with its address. Stands on minisock.cdefs,
+--- minisock.address, minisock.buffers, minisock.check, minisock.clock and
+--- minisock.errors.
+local bit = require "bit"
+local ffi = require "ffi"
+local address = require "minisock.address"
+local buffers = require "minisock.buffers"
+local cdefs = require "minisock.cdefs"
+local check = require "minisock.check"
+local clock = require "minisock.clock"
+local errors = require "minisock.errors"
+
+local C = ffi.C
+local shim = cdefs.shim
+local constant = cdefs.constant
+local band = bit.band
+local deadline, errno = clock.deadline, ffi.errno
+local family_of, take = address.family, address.take
+local min = math.min
+
+if not pcall(ffi.typeof, "struct minisock_datagram_1") then
+    ffi.cdef [[
+    struct minisock_datagram_1 { int unused; };
+    int minisock_sendto(int, const void *, size_t, int, const void *,
+                        uint32_t) __asm__("sendto");
+    ]]
+end
+
+local EINTR = constant("EINTR")
+local EINVAL = constant("EINVAL")
+local MSG_NOSIGNAL = constant("MSG_NOSIGNAL")
+local MSG_TRUNC = constant("MSG_TRUNC")
+
+local DEFAULT_TIMEOUT = clock.DEFAULT_TIMEOUT
+local UDPMAXSIZE = buffers.UDPMAXSIZE
+
+local incoming = ffi.new("struct minisock_message")
+local piece = ffi.new("struct minisock_iovec[1]")
+incoming.pieces, incoming.piece_count = piece, 1
+local ADDRESS_SIZE = ffi.sizeof(incoming.addr)
+
+local datagram = {}
+
+local function sendto_again(fd, addr, msg)
+    local code = errno()
+    while code == EINTR do
+        local n = C.minisock_sendto(fd, msg, #msg, MSG_NOSIGNAL, addr, #addr)
+        if n >= 0 then return n end
+        code = errno()
+    end
+    return errors.fail("sendto", code)
+end
+
+--- Sends one datagram.
+---@see sendto(2)
+---@param fd integer
+---@param addr string
+---@param msg string
+---@return integer? sent, string? message, integer? code EMSGSIZE when it is
+--- larger than the protocol allows; EAGAIN on a non-blocking descriptor whose
+--- queue is full
+function datagram.sendto(fd, addr, msg)
+    fd = check.descriptor(fd, 1, "sendto")
+    addr = check.string(addr, 2, "sendto", "address")
+    msg = check.string(msg, 3, "sendto")
+    if not family_of(addr) then return errors.fail("sendto", EINVAL) end
+    local n = C.minisock_sendto(fd, msg, #msg, MSG_NOSIGNAL, addr, #addr)
+    if n < 0 then return sendto_again(fd, addr, msg) end
+    return n
+end
+
+--- Receives one datagram. An empty one is "".
+---@see recvfrom(2)
+---@param fd integer
+---@param timeout? number in ms, 10000 by default
+---@param max? integer how many bytes at most, 2048 by default, 1 MiB at most
+---@return string? msg, string? addr_or_message, boolean|integer cut_or_code
+--- addr is "\1\0" for a Unix sender without a name, "" on a stream; truncated
+--- is true when the datagram was longer
+function datagram.recvfrom(fd, timeout, max)
+    fd = check.descriptor(fd, 1, "recvfrom")
+    timeout = check.timeout(timeout, 2, "recvfrom", DEFAULT_TIMEOUT)
+    max = min(check.size(max, 3, "recvfrom", UDPMAXSIZE), buffers.LIMIT)
+    local buffer = buffers.scratch(max)
+    piece[0].base, piece[0].size = buffer, max
+    incoming.addr_length = ADDRESS_SIZE
+    local n = shim.minisock_recvmsg_wait(fd, incoming, 0, deadline(timeout))
+    if n < 0 then return errors.fail("recvfrom", -n) end
+    return ffi.string(buffer, n), take(incoming.addr, incoming.addr_length),
+        band(incoming.flags, MSG_TRUNC) ~= 0
+end
+
+return datagram

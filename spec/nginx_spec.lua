@@ -1,0 +1,325 @@
+local lfs = require "lfs"
+local ms = require "minisock"
+local support = require "spec.support"
+
+local MODULES = "/usr/lib/nginx/modules/"
+local NDK = MODULES .. "ndk_http_module.so"
+local LUA = MODULES .. "ngx_http_lua_module.so"
+
+local function missing()
+    local _, status = support.shell("command -v nginx")
+    if status ~= 0 then return "nginx isn't installed" end
+    for _, name in ipairs({ NDK, LUA }) do
+        if not lfs.attributes(name) then
+            return "nginx's Lua module isn't installed; beside Debian's "
+                .. "luajit it can't be"
+        end
+    end
+end
+
+-- Phases run this: a round trip to each server, with all that they said in
+-- the shared memory of nginx.
+local PHASES = [==[
+local ms = require "minisock"
+
+local phases = {}
+
+local TCP, UNIX = @TCP@, @UNIX@
+
+local function exchange(fd, text)
+    assert(ms.sendall(fd, text, 10000))
+    local answer = ""
+    while #answer < #text do
+        local piece = assert(ms.read(fd, 10000))
+        assert(piece ~= "", "the server closed the connection")
+        answer = answer .. piece
+    end
+    assert(ms.close(fd))
+    assert(answer == text, answer)
+end
+
+function phases.trip(text)
+    exchange(assert(ms.connect("127.0.0.1", TCP, 10000)), "tcp " .. text)
+    exchange(assert(ms.connect(ms.unixaddr(UNIX), nil, 10000)),
+        "unix " .. text)
+    return "done"
+end
+
+function phases.count(phase)
+    local done, why = pcall(phases.trip, phase)
+    ngx.shared.phases:incr(done and phase or phase .. ": " .. why, 1, 0)
+end
+
+return phases
+]==]
+
+local CONFIGURATION = [==[
+daemon off;
+master_process on;
+worker_processes 1;
+@USER@
+pid nginx.pid;
+error_log error.log info;
+load_module @NDK@;
+load_module @LUA@;
+thread_pool lua threads=2;
+events { worker_connections 64; }
+http {
+    access_log off;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    lua_package_path "@PATH@";
+    lua_package_cpath "@CPATH@";
+    lua_code_cache @CACHE@;
+    lua_shared_dict phases 1m;
+    init_by_lua_block { require("phases").count("init") }
+    init_worker_by_lua_block {
+        require("phases").count("init_worker")
+        ngx.timer.at(0, function() require("phases").count("timer") end)
+    }
+    exit_worker_by_lua_block { require("phases").count("exit_worker") }
+    server {
+        listen 127.0.0.1:@PORT@;
+        location /phases {
+            set_by_lua_block $set { require("phases").count("set") }
+            rewrite_by_lua_block { require("phases").count("rewrite") }
+            access_by_lua_block { require("phases").count("access") }
+            content_by_lua_block {
+                require("phases").count("content")
+                ngx.say(ngx.worker.pid())
+            }
+            header_filter_by_lua_block {
+                require("phases").count("header_filter")
+            }
+            body_filter_by_lua_block {
+                if ngx.arg[2] then require("phases").count("body_filter") end
+            }
+            log_by_lua_block { require("phases").count("log") }
+        }
+        location /thread {
+            content_by_lua_block {
+                ngx.say(ngx.run_worker_thread("lua", "phases", "trip",
+                    "thread"))
+            }
+        }
+        location /worker {
+            content_by_lua_block { ngx.print(ngx.worker.pid()) }
+        }
+        location /counts {
+            content_by_lua_block {
+                local phases = ngx.shared.phases
+                local names = phases:get_keys(0)
+                table.sort(names)
+                for _, name in ipairs(names) do
+                    ngx.say(name, " = ", phases:get(name))
+                end
+            }
+        }
+    }
+}
+]==]
+
+-- These log nothing of their own; nginx warns of the switched off cache.
+local function complaints(log)
+    local lines = {}
+    for line in log:gmatch("[^\n]+") do
+        if (line:find("[error]", 1, true) or line:find("[alert]", 1, true)
+                or line:find("[crit]", 1, true)
+                or line:find("[emerg]", 1, true))
+                and not line:find("lua_code_cache is off", 1, true) then
+            lines[#lines + 1] = line
+        end
+    end
+    return table.concat(lines, "\n")
+end
+
+local PER_REQUEST = {
+    "set", "rewrite", "access", "content", "header_filter", "body_filter",
+    "log",
+}
+
+local reason = missing()
+
+describe("in nginx", function()
+    if reason then
+        pending("every phase (" .. reason .. ")")
+        return
+    end
+
+    local dir, tcp, nginx, port
+
+    before_each(function()
+        support.setup()
+        dir = support.mkdtemp()
+    end)
+
+    after_each(function()
+        support.teardown()
+        support.rmtree(dir)
+    end)
+
+    -- socat, which sends everything back.
+    local function start_echo()
+        local log = dir .. "/socat.log"
+        support.spawn(("socat -d -d -lf %s "
+            .. "TCP-LISTEN:0,bind=127.0.0.1,fork,backlog=64 PIPE"):format(log))
+        support.spawn(("socat UNIX-LISTEN:%s/echo,fork,backlog=64 PIPE")
+            :format(dir))
+        tcp = support.wait_for("socat to listen", function()
+            return lfs.attributes(log) and support.slurp(log)
+                :match("listening on AF=2 127%.0%.0%.1:(%d+)")
+        end)
+        support.wait_for("socat's socket", function()
+            local fd = ms.connect(ms.unixaddr(dir .. "/echo"), nil, 1000)
+            return fd and ms.close(fd)
+        end)
+    end
+
+    local function free_port()
+        local fd, addr = assert(ms.bind("127.0.0.1", 0))
+        ms.close(fd)
+        return ms.parseaddr(addr).port
+    end
+
+    local function fill_in(template, values)
+        return (template:gsub("@(%u+)@", values))
+    end
+
+    local function start_nginx(cache)
+        start_echo()
+        port = free_port()
+        local _, root = support.shell("test $(id -u) -eq 0")
+        support.spit(dir .. "/phases.lua", fill_in(PHASES, {
+            TCP = tcp, UNIX = ("%q"):format(dir .. "/echo"),
+        }))
+        support.spit(dir .. "/nginx.conf", fill_in(CONFIGURATION, {
+            USER = root == 0 and "user root;" or "",
+            NDK = NDK, LUA = LUA, CACHE = cache, PORT = port,
+            PATH = ("%s/?.lua;%s"):format(dir, package.path),
+            CPATH = package.cpath,
+        }))
+        nginx = support.spawn(("nginx -p %s -c nginx.conf -e error.log")
+            :format(dir))
+        support.wait_for("nginx to listen", function()
+            local fd = ms.connect("127.0.0.1", port, 1000)
+            return fd and ms.close(fd)
+        end)
+    end
+
+    -- What nginx answers; what may need several requests is "[1-300]".
+    local function fetch(path)
+        local output, status = support.shell(
+            ("curl -sS -f --max-time 60 'http://127.0.0.1:%d%s'")
+                :format(port, path))
+        assert.are.equal(0, status, output)
+        return output
+    end
+
+    local function counts()
+        local found = {}
+        for name, count in fetch("/counts"):gmatch("([^\n]-) = (%d+)\n") do
+            found[name] = tonumber(count)
+        end
+        return found
+    end
+
+    -- The last phases come after the answer.
+    local function wait_for_counts(expected)
+        local got
+        support.wait_for("all phases", function()
+            got = counts()
+            for name, count in pairs(expected) do
+                if (got[name] or 0) < count then
+                    for other in pairs(got) do
+                        if other:find(":", 1, true) then error(other) end
+                    end
+                    return false
+                end
+            end
+            return true
+        end)
+        for name in pairs(got) do
+            assert.is_nil(name:match(": .*"))
+        end
+        return got
+    end
+
+    local function requests(count)
+        local expected = {}
+        for _, phase in ipairs(PER_REQUEST) do expected[phase] = count end
+        return expected
+    end
+
+    local function count_descriptors(pid)
+        local count = 0
+        for name in lfs.dir("/proc/" .. pid .. "/fd") do
+            if tonumber(name) then count = count + 1 end
+        end
+        return count
+    end
+
+    local function stop_quietly()
+        nginx:stop()
+        local log = support.slurp(dir .. "/error.log")
+        assert.are.equal("", complaints(log))
+        -- So that the above can't pass for a log that isn't there.
+        assert.matches("%[notice%]", log)
+    end
+
+    for _, cache in ipairs({ "on", "off" }) do
+        it("every phase has its round trips, code cache " .. cache, function()
+            start_nginx(cache)
+            fetch("/phases")
+            local expected = requests(1)
+            expected.init, expected.init_worker, expected.timer = 1, 1, 1
+            wait_for_counts(expected)
+            assert.are.equal("truedone\n", fetch("/thread"))
+            stop_quietly()
+        end)
+    end
+
+    it("a reload by HUP changes nothing", function()
+        start_nginx("on")
+        local before = fetch("/worker")
+        for round = 2, 3 do
+            os.execute("kill -HUP " .. nginx.pid)
+            local worker = support.wait_for("a new worker", function()
+                local now = fetch("/worker")
+                return now ~= before and now
+            end)
+            before = worker
+            fetch("/phases")
+            assert.are.equal("truedone\n", fetch("/thread"))
+            local expected = requests(round - 1)
+            expected.init, expected.init_worker = round, round
+            expected.timer, expected.exit_worker = round, round - 1
+            wait_for_counts(expected)
+        end
+        stop_quietly()
+    end)
+
+    it("hundreds of requests leave nothing open, code cache off", function()
+        start_nginx("off")
+        fetch("/phases?[1-5]")
+        fetch("/thread?[1-5]")
+        local worker = tonumber(fetch("/worker"))
+        local open
+        support.wait_for("quiet", function()
+            local now = count_descriptors(worker)
+            local same = now == open
+            open = now
+            return same
+        end)
+        fetch("/phases?[1-300]")
+        fetch("/thread?[1-20]")
+        wait_for_counts(requests(305))
+        support.wait_for("the descriptors to be closed", function()
+            return count_descriptors(worker) <= open
+        end)
+        assert.are.equal(worker, tonumber(fetch("/worker")))
+        stop_quietly()
+    end)
+end)
