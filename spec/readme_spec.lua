@@ -1,17 +1,12 @@
+local ms = require "minisock"
+local nginx = require "spec.nginx"
 local support = require "spec.support"
 
-local function readme()
-    local file = assert(io.open("README.md"))
-    local text = file:read("*a")
-    file:close()
-    return text
-end
-
--- The fenced blocks of a language, in their order.
-local function blocks(language)
+-- The fenced blocks of Lua code in a page that say what they print.
+local function examples(page)
     local found = {}
-    for block in readme():gmatch("\n```" .. language .. "\n(.-)\n```\n") do
-        found[#found + 1] = block
+    for block in support.slurp(page):gmatch("\n```lua\n(.-)\n```\n") do
+        if block:find("-->", 1, true) then found[#found + 1] = block end
     end
     return found
 end
@@ -19,43 +14,142 @@ end
 -- What the comments say that the block prints.
 local function promised(block)
     local lines = {}
-    for line in block:gmatch("%-%->%s([^\n]*)") do
+    for line in block:gmatch("%-%-> ?([^\n]*)") do
         lines[#lines + 1] = line .. "\n"
     end
     return table.concat(lines)
 end
 
-describe("the README", function()
+-- How often each name is followed by a parenthesis, in the left column of the
+-- page's tables and in its lists.
+local function documented(page, pattern)
+    local names = {}
+    for name in support.slurp(page):gmatch(pattern) do names[name] = true end
+    return names
+end
+
+local EXAMPLES = {
+    ["README.md"] = 3,
+    ["docs/socket.md"] = 1,
+    ["docs/lsocket.md"] = 1,
+    ["docs/llsocket.md"] = 1,
+}
+
+describe("the pages", function()
     before_each(support.setup)
     after_each(support.teardown)
 
-    it("has examples that print what they say", function()
-        local ran = 0
-        for _, block in ipairs(blocks("lua")) do
-            local expected = promised(block)
-            if expected ~= "" then
-                local output, status = support.run(block)
-                assert.are.equal(expected, output)
-                assert.are.equal(0, status)
-                ran = ran + 1
-            end
+    for page, count in pairs(EXAMPLES) do
+        it("of " .. page .. " have examples that print what they say",
+            function()
+                local found = examples(page)
+                assert.are.equal(count, #found)
+                for _, block in ipairs(found) do
+                    local output, status = support.run(block)
+                    assert.are.equal(promised(block), output)
+                    assert.are.equal(0, status)
+                end
+            end)
+    end
+end)
+
+describe("the README's example for nginx", function()
+    before_each(support.setup)
+    after_each(support.teardown)
+
+    local missing = nginx.missing()
+    if missing then
+        pending("can't run: " .. missing)
+        return
+    end
+
+    it("counts requests from log_by_lua", function()
+        local collector =
+            support.keep(ms.udpsocket(ms.inetaddr("127.0.0.1", 0)))
+        local addr = ms.parseaddr(ms.getsockname(collector))
+        local page = support.slurp("README.md")
+        local port = nginx.free_port()
+        local conf = page:match("\n```nginx\n(.-)\n```\n"):gsub("8080", port)
+        local module =
+            page:match("\n```lua\n(%-%- hits.lua\n.-)\n```\n")
+                :gsub("8125", addr.port)
+        local server = nginx.start(conf, { ["hits.lua"] = module })
+        local answer = support.shell(
+            "curl -sS --max-time 10 http://127.0.0.1:" .. port .. "/")
+        local counted = ms.recvfrom(collector, 5000)
+        server:stop()
+        assert.are.equal("hello\n", answer)
+        assert.are.equal("requests:1|c", counted)
+    end)
+end)
+
+-- The functions of a table that a page doesn't name, and the names on the page
+-- that the table doesn't have.
+local function compare(names, actual)
+    local problems = {}
+    for name in pairs(names) do
+        if type(actual[name]) ~= "function" then
+            problems[#problems + 1] = name .. " isn't there"
         end
-        assert.are.equal(3, ran)
+    end
+    for name, value in pairs(actual) do
+        if type(value) == "function" and not name:find("^__")
+                and not names[name] then
+            problems[#problems + 1] = name .. " isn't documented"
+        end
+    end
+    return problems
+end
+
+describe("documentation and code name the same functions:", function()
+    it("the core", function()
+        local names = documented("README.md", "%f[%w_]ms%.([%l%d]+)%(")
+        for row in support.slurp("README.md"):gmatch("\n| (`[^|]*)|") do
+            for name in row:gmatch("`([%l%d]+)%(") do names[name] = true end
+        end
+        assert.are.same({}, compare(names, ms))
     end)
 
-    it("names every function, and none that isn't there", function()
-        local ms = require "minisock"
-        local documented = {}
-        for row in readme():gmatch("\n| (`[^\n]*)") do
-            for name in row:match("^[^|]*"):gmatch("`([%w_]+)%(") do
-                documented[name] = true
-                assert.is_function(ms[name], name)
+    it("minisock.socket", function()
+        local socket = require "minisock.socket"
+        assert.are.same({}, compare(
+            documented("docs/socket.md", "`socket%.([%l%d]+)%("), socket))
+        local sock = assert(socket.tcp())
+        assert.are.same({}, compare(
+            documented("docs/socket.md", "`sock:([%l%d]+)%("),
+            getmetatable(sock)))
+        sock:close()
+    end)
+
+    it("minisock.lsocket", function()
+        local lsocket = require "minisock.lsocket"
+        assert.are.same({}, compare(
+            documented("docs/lsocket.md", "`lsocket%.([%l%d]+)%("), lsocket))
+        local sock = assert(lsocket.bind("127.0.0.1", 0))
+        assert.are.same({}, compare(
+            documented("docs/lsocket.md", "`sock:([%l%d]+)%("),
+            getmetatable(sock).__index))
+        sock:close()
+    end)
+
+    it("minisock.llsocket", function()
+        local llsocket = require "minisock.llsocket"
+        local page = "docs/llsocket.md"
+        for _, module in ipairs({ "inet", "unix", "socket", "device" }) do
+            assert.are.same({}, compare(
+                documented(page, "`" .. module .. "%.([%l%d]+)%("),
+                llsocket[module]))
+        end
+        local names = documented(page, "`sock:([%l%d]+)%(")
+        for row in support.slurp(page):gmatch("\n| [%l ]+ | (`[^\n]*)") do
+            for words in row:gmatch("`([%l%d ]+)`") do
+                for name in words:gmatch("%S+") do names[name] = true end
             end
         end
-        for name, value in pairs(ms) do
-            if type(value) == "function" then
-                assert.is_true(documented[name], name)
-            end
+        local sock = assert(llsocket.socket.pair(llsocket.SOCK_STREAM))[1]
+        for name in pairs(names) do
+            assert.is_function(sock[name], name)
         end
+        assert.is_true(names.mcastif and names.tcpnodelay and names.rcvtimeo)
     end)
 end)

@@ -1,0 +1,658 @@
+--- Socket objects: the module `socket` of lua-ssocket, and what else a user of
+--- objects expects. Timeouts are in seconds. A socket that nothing refers to
+--- any more is closed. Stands on minisock, minisock.owner and minisock.reader.
+---
+--- A method that fails returns nil, a message in the system's words and the
+--- errno; `read` returns "" in place of nil.
+local ms = require "minisock"
+local check = require "minisock.check"
+local clock = require "minisock.clock"
+local errors = require "minisock.errors"
+local options = require "minisock.options"
+local owner = require "minisock.owner"
+local reader = require "minisock.reader"
+local resolver = require "minisock.resolver"
+
+local AF_INET, AF_INET6, AF_UNIX = ms.AF_INET, ms.AF_INET6, ms.AF_UNIX
+local AI_PASSIVE = ms.AI_PASSIVE
+local EAGAIN, EINPROGRESS, EPIPE = ms.EAGAIN, ms.EINPROGRESS, ms.EPIPE
+local EALREADY, EBADF, ECONNRESET = ms.EALREADY, ms.EBADF, ms.ECONNRESET
+local EISCONN, ETIME, ETIMEDOUT = ms.EISCONN, ms.ETIME, ms.ETIMEDOUT
+local POLLOUT = ms.POLLOUT
+local SOCK_DGRAM, SOCK_STREAM = ms.SOCK_DGRAM, ms.SOCK_STREAM
+
+local socket = {
+    ERROR_TIMEOUT = "Operation timed out",
+    ERROR_CLOSED = "Connection closed",
+}
+local ERROR_TIMEOUT, ERROR_CLOSED = socket.ERROR_TIMEOUT, socket.ERROR_CLOSED
+
+-- Constants come from below. Those of the original that Linux lacks are nil,
+-- but for this one, which has another name here.
+setmetatable(socket, {
+    __index = function(_, name)
+        if name == "TCP_KEEPALIVE" then return ms.TCP_KEEPIDLE end
+        if type(name) == "string" and name:find("^%u[%u%d]*_?") then
+            local value = ms[name]
+            if type(value) == "number" then return value end
+        end
+    end,
+})
+
+---@class minisock.socket
+---@field owner minisock.owner
+---@field family integer
+---@field type integer
+---@field protocol integer
+---@field timeout number in seconds; negative is for ever
+---@field settled? boolean it is bound or connected, or of others' making
+---@field options? table what was set, for a descriptor of another family
+---@field reader? minisock.reader once something was read through it
+local Socket = {}
+Socket.__index = Socket
+
+local function new(fd, family, socktype, protocol)
+    return setmetatable({
+        owner = owner.new(fd),
+        family = family,
+        type = socktype,
+        protocol = protocol,
+        timeout = -1,
+    }, Socket)
+end
+
+-- In milliseconds, as the core wants it.
+local function timeout_of(self)
+    local timeout = self.timeout
+    if timeout < 0 then return math.huge end
+    return timeout * 1000
+end
+
+-- The results of a failed call of the core's, in the words of this module.
+local function failure(self, message, code)
+    if errors.is_timeout(message) then
+        if self.timeout == 0 then return nil, errors.text(EAGAIN), EAGAIN end
+        return nil, ERROR_TIMEOUT, ETIMEDOUT
+    end
+    if code < 0 then return nil, errors.resolver_text(code), code end
+    return nil, errors.text(code), code
+end
+
+-- Passes on what succeeded, translates what failed.
+local function result(self, value, message, code)
+    if value then return value end
+    return failure(self, message, code)
+end
+
+---------------------------------------------------------------------------
+-- Making sockets
+---------------------------------------------------------------------------
+
+--- Makes a socket. Its timeout is -1: it waits for ever.
+---@see socket(2)
+---@param family integer AF_INET, AF_INET6 or AF_UNIX
+---@param socktype integer SOCK_STREAM or SOCK_DGRAM
+---@param protocol? integer
+---@return minisock.socket? sock, string? message, integer? code
+function socket.socket(family, socktype, protocol)
+    family = check.int(family, 1, "socket")
+    socktype = check.int(socktype, 2, "socket")
+    protocol = check.int(protocol, 3, "socket", 0)
+    local fd, _, code = owner.open(ms.socket, family, socktype, protocol)
+    if not fd then return nil, errors.text(code), code end
+    return new(fd, family, socktype, protocol)
+end
+
+--- A TCP socket. Made for IPv4, it becomes one for IPv6 when it is connected
+--- or bound to an IPv6 address.
+---@return minisock.socket? sock, string? message, integer? code
+function socket.tcp()
+    return socket.socket(AF_INET, SOCK_STREAM)
+end
+
+--- A UDP socket, likewise.
+---@return minisock.socket? sock, string? message, integer? code
+function socket.udp()
+    return socket.socket(AF_INET, SOCK_DGRAM)
+end
+
+--- Makes an object of a descriptor, which it owns from now on.
+---@param fd integer
+---@return minisock.socket? sock, string? message, integer? code
+function socket.fromfd(fd)
+    fd = check.descriptor(fd, 1, "fromfd")
+    local family, _, code = ms.getsockopt(fd, "SO_DOMAIN")
+    if not family then return nil, errors.text(code), code end
+    local sock = new(fd, family, ms.getsockopt(fd, "SO_TYPE"),
+        ms.getsockopt(fd, "SO_PROTOCOL"))
+    sock.settled = true
+    return sock
+end
+
+local function numeric(addr)
+    local parts = ms.parseaddr(addr)
+    return parts.addr, parts.port
+end
+
+--- What a host and a port stand for. Blocks for as long as it takes.
+---@see getaddrinfo(3)
+---@param host? string
+---@param port? string|integer
+---@param family? integer
+---@param socktype? integer any by default, so that an address comes as often
+--- as there are types
+---@param protocol? integer
+---@param flags? integer AI_PASSIVE, ...
+---@return table[]? entries, string? message, integer? code each has family,
+--- socktype, protocol, canonname, addr and port
+function socket.getaddrinfo(host, port, family, socktype, protocol, flags)
+    if host ~= nil then host = check.string(host, 1, "getaddrinfo") end
+    if port ~= nil and type(port) ~= "string" and type(port) ~= "number" then
+        return nil, "port argument expect string/number/nil"
+    end
+    local hints = {
+        family = check.int(family, 3, "getaddrinfo", 0),
+        socktype = check.int(socktype, 4, "getaddrinfo", 0),
+        protocol = check.int(protocol, 5, "getaddrinfo", 0),
+        flags = check.int(flags, 6, "getaddrinfo", 0),
+    }
+    local list, code, system =
+        resolver.entries(host, port, hints, math.huge)
+    if not list then return nil, errors.resolver_text(code, system), code end
+    for _, entry in ipairs(list) do
+        entry.addr, entry.port = numeric(entry.addr)
+    end
+    return list
+end
+
+---------------------------------------------------------------------------
+-- Addresses
+---------------------------------------------------------------------------
+
+-- The original's examples give an IPv4 address as a number, INADDR_ANY.
+local function dotted(number)
+    local function byte(weight) return math.floor(number / weight) % 256 end
+    return ("%d.%d.%d.%d"):format(byte(2^24), byte(2^16), byte(2^8), byte(1))
+end
+
+-- Those of the socket's own family first: it need not become another then.
+local function own_family_first(self, entries)
+    local first, others = {}, {}
+    for _, entry in ipairs(entries) do
+        local list = entry.family == self.family and first or others
+        list[#list + 1] = entry
+    end
+    for _, entry in ipairs(others) do first[#first + 1] = entry end
+    return first
+end
+
+-- The addresses of a host and a port, or of a path, as resolver.entries has
+-- them. A timeout of 0 means not to wait for the peer; for a name it must be.
+local function addresses(self, host, port, flags, deadline)
+    if port == nil then
+        local addr, message, code = ms.unixaddr(host)
+        if not addr then return failure(self, message, code) end
+        return { { family = AF_UNIX, addr = addr } }
+    end
+    if type(host) == "number" then host = dotted(host) end
+    local wildcard = host == "*" or host == ""
+    local hints = { socktype = self.type, flags = flags }
+    local entries, code, system = resolver.entries(
+        not wildcard and host or nil, port, hints,
+        self.timeout == 0 and math.huge or deadline)
+    if entries then return own_family_first(self, entries) end
+    if code == ETIME then return nil, ERROR_TIMEOUT, ETIMEDOUT end
+    return nil, errors.resolver_text(code, system), code
+end
+
+-- A new descriptor, of another family or after a failed attempt, with the
+-- options that had been set.
+local function renew(self, family)
+    local fd, _, code =
+        owner.open(ms.socket, family, self.type, self.protocol)
+    if not fd then return code end
+    owner.replace(self.owner, fd)
+    self.family = family
+    for _, option in pairs(self.options or {}) do
+        ms.setsockopt(fd, option[1], option[2], option[3])
+    end
+    if self.timeout >= 0 then ms.setnonblocking(fd, true) end
+    return 0
+end
+
+local function is_inet(family)
+    return family == AF_INET or family == AF_INET6
+end
+
+-- A socket of one IP version may become one of the other, but not once it has
+-- an address.
+local function may_renew(self, family)
+    return not self.settled and is_inet(self.family) and is_inet(family)
+        and self.owner.fd >= 0
+end
+
+local function check_place(host, port, call)
+    if port == nil then
+        return check.string(host, 1, call, "path"), nil
+    end
+    if type(host) ~= "number" then
+        host = check.string(host, 1, call, "host")
+    end
+    return host, check.service(port, 2, call)
+end
+
+-- After these there is a connection, or will be: no other address is tried.
+local UNDER_WAY = { [EALREADY] = true, [EINPROGRESS] = true, [EISCONN] = true }
+
+-- One attempt. Returns true or nil, a message and an errno.
+local function attempt(self, entry, deadline, renewed)
+    if renewed or entry.family ~= self.family then
+        if may_renew(self, entry.family) then
+            local code = renew(self, entry.family)
+            if code ~= 0 then return nil, errors.text(code), code end
+        end
+    end
+    local done, message, code
+    if self.timeout == 0 then
+        done, message, code = ms.startconnect(self.owner.fd, entry.addr)
+    else
+        done, message, code =
+            ms.connectfd(self.owner.fd, entry.addr, clock.left(deadline))
+    end
+    if done then
+        self.settled = true
+        return true
+    end
+    return failure(self, message, code)
+end
+
+--- Connects: to a host and a port, of which every address is tried, or to the
+--- path of a Unix socket ("@" before an abstract name).
+---@see connect(2)
+---@param host string|integer
+---@param port? string|integer
+---@return true? done, string? message, integer? code EINPROGRESS with a timeout
+--- of 0
+function Socket:connect(host, port)
+    host, port = check_place(host, port, "connect")
+    local deadline = clock.deadline(timeout_of(self))
+    local entries, message, code = addresses(self, host, port, 0, deadline)
+    if not entries then return nil, message, code end
+    for i, entry in ipairs(entries) do
+        local done
+        done, message, code = attempt(self, entry,
+            clock.share(deadline, #entries - i + 1), i > 1)
+        if done then return true end
+        if UNDER_WAY[code] or self.settled then break end
+    end
+    return nil, message, code
+end
+
+--- Binds: to a host and a port ("*" or 0 for every address), or to a path.
+---@see bind(2)
+---@param host string|integer
+---@param port? string|integer
+---@return true? done, string? message, integer? code
+function Socket:bind(host, port)
+    host, port = check_place(host, port, "bind")
+    local entries, message, code =
+        addresses(self, host, port, AI_PASSIVE, math.huge)
+    if not entries then return nil, message, code end
+    local entry = entries[1]
+    if entry.family ~= self.family and may_renew(self, entry.family) then
+        code = renew(self, entry.family)
+        if code ~= 0 then return nil, errors.text(code), code end
+    end
+    local fd = self.owner.fd
+    if self.type == SOCK_STREAM and entry.family ~= AF_UNIX then
+        ms.setsockopt(fd, "SO_REUSEADDR", true)
+    end
+    local done
+    done, message, code = ms.bindfd(fd, entry.addr)
+    if not done then return failure(self, message, code) end
+    self.settled = true
+    return true
+end
+
+--- Listens.
+---@see listen(2)
+---@param backlog integer
+---@return true? done, string? message, integer? code
+function Socket:listen(backlog)
+    backlog = check.int(backlog, 1, "listen")
+    return result(self, ms.listen(self.owner.fd, math.max(backlog, 0)))
+end
+
+--- Accepts a connection.
+---@see accept(2)
+---@return minisock.socket? sock, string? message, integer? code
+function Socket:accept()
+    local fd, message, code =
+        owner.open(ms.accept, self.owner.fd, timeout_of(self))
+    if not fd then return failure(self, message, code) end
+    local sock = new(fd, self.family, self.type, self.protocol)
+    sock.settled = true
+    return sock
+end
+
+---------------------------------------------------------------------------
+-- Reading and writing
+---------------------------------------------------------------------------
+
+local function is_datagram(self)
+    return self.type == SOCK_DGRAM
+end
+
+--- Reads what there is, or waits until there is something.
+---@param maxsize integer
+---@return string data, string? message, integer? code "" and ERROR_CLOSED at
+--- the end of the stream
+function Socket:read(maxsize)
+    maxsize = check.integer(maxsize, 1, "read", 0, 2^31 - 1)
+    if self.owner.fd < 0 then return "", errors.text(EBADF), EBADF end
+    if maxsize == 0 then return "" end
+    local buffered = self.reader
+    if buffered and buffered:available() > 0 then
+        return buffered:take(maxsize)
+    end
+    local data, message, code =
+        ms.read(self.owner.fd, timeout_of(self), maxsize)
+    if not data then return "", select(2, failure(self, message, code)) end
+    if data == "" and not is_datagram(self) then return "", ERROR_CLOSED end
+    return data
+end
+
+--- Writes all of the data; a datagram in one piece.
+---@param data string
+---@return integer? count, string? message, integer? code, integer? sent how
+--- many bytes were sent before the failure
+function Socket:write(data)
+    data = check.string(data, 1, "write")
+    local count, message, code, sent =
+        ms.sendall(self.owner.fd, data, timeout_of(self))
+    if count then return count end
+    if code == EPIPE or code == ECONNRESET then
+        return nil, ERROR_CLOSED, code, sent
+    end
+    local _, text, why = failure(self, message, code)
+    return nil, text, why, sent
+end
+
+-- Buffers what comes until `take` finds what it wants. What came before a
+-- failure stays, for another try; at the end of the stream it is returned.
+local function read_buffered(self, take, wanted)
+    local buffered = self.reader
+    if not buffered then
+        buffered = reader.new()
+        self.reader = buffered
+    end
+    local deadline = clock.deadline(timeout_of(self))
+    while true do
+        local found = take(buffered, wanted)
+        if found then return found end
+        local count, message, code =
+            buffered:fill(self.owner.fd, clock.left(deadline))
+        if not count then return failure(self, message, code) end
+        if count == 0 and not is_datagram(self) then
+            return nil, ERROR_CLOSED, nil, buffered:take(buffered:available())
+        end
+    end
+end
+
+local function take_line(buffered)
+    local line = buffered:take_until("\n")
+    return line and line:gsub("\r$", "", 1) or nil
+end
+
+local function take_exactly(buffered, n)
+    if buffered:available() >= n then return buffered:take(n) end
+end
+
+--- Reads a line, through a buffer that `read` empties first.
+---@return string? line without its end, LF or CR LF
+---@return string? message, integer? code
+---@return string? rest what came after the last line, at the end of the stream
+function Socket:readline()
+    return read_buffered(self, take_line)
+end
+
+--- Reads exactly n bytes, likewise.
+---@param n integer
+---@return string? data, string? message, integer? code, string? rest
+function Socket:readexactly(n)
+    n = check.integer(n, 1, "readexactly", 0, 2^31 - 1)
+    return read_buffered(self, take_exactly, n)
+end
+
+-- Where a datagram goes: the first address of the socket's own family.
+local function destination(self, host, port)
+    host, port = check_place(host, port, "sendto")
+    if port == nil then
+        local addr, message, code = ms.unixaddr(host)
+        if not addr then return failure(self, message, code) end
+        return addr
+    end
+    if type(host) == "number" then host = dotted(host) end
+    local hints = { family = self.family, socktype = self.type }
+    local list, code, system =
+        resolver.lookup(host, port, hints, math.huge)
+    if not list then return nil, errors.resolver_text(code, system), code end
+    return list[1]
+end
+
+local PAUSE = 5 -- ms
+
+-- Waits until there may be room for a datagram; returns false when time is up.
+-- poll(2) knows nothing of a Unix receiver's queue, so that is tried again
+-- every now and then.
+local function wait_for_room(self, deadline)
+    local left = clock.left(deadline)
+    if left == 0 then return false end
+    if self.family == AF_UNIX then return ms.msleep(math.min(left, PAUSE)) end
+    local _, ready = ms.poll(ms.pollfd(self.owner.fd, POLLOUT), left)
+    return ready ~= 0
+end
+
+--- Sends a datagram to a host and a port, or to a path. A name is looked up
+--- each time, and may block.
+---@param data string
+---@param host string|integer
+---@param port? string|integer
+---@return integer? count, string? message, integer? code
+function Socket:sendto(data, host, port)
+    data = check.string(data, 1, "sendto")
+    local addr, message, code = destination(self, host, port)
+    if not addr then return nil, message, code end
+    local deadline = clock.deadline(timeout_of(self))
+    while true do
+        local count
+        count, message, code = ms.sendto(self.owner.fd, addr, data)
+        if count then return count end
+        if code ~= EAGAIN then return failure(self, message, code) end
+        if not wait_for_room(self, deadline) then
+            return failure(self, "sendto timeout", code)
+        end
+    end
+end
+
+--- Receives a datagram.
+---@param maxsize? integer 65535 by default
+---@return string? data, string? host_or_message, integer? port_or_code host is
+--- a path, and port nil, when a Unix socket sent it
+---@return boolean? truncated the datagram was longer
+function Socket:recvfrom(maxsize)
+    maxsize = check.size(maxsize, 1, "recvfrom", 65535)
+    local data, addr, truncated =
+        ms.recvfrom(self.owner.fd, timeout_of(self), maxsize)
+    if not data then return failure(self, addr, truncated) end
+    local from = ms.parseaddr(addr) or {}
+    return data, from.addr or from.path, from.port, truncated
+end
+
+---------------------------------------------------------------------------
+-- Options and the rest
+---------------------------------------------------------------------------
+
+-- Sets an option, as ms.setsockopt takes it, and remembers it for a descriptor
+-- of another family. Set again, it takes no more room.
+local function set_option(self, level, optname, bytes)
+    local done, message, code =
+        ms.setsockopt(self.owner.fd, level, optname, bytes)
+    if not done then return failure(self, message, code) end
+    self.options = self.options or {}
+    local key = bytes and level .. " " .. optname or level
+    self.options[key] = { level, optname, bytes }
+    return true
+end
+
+--- Sets an option, by level and number or by its C name.
+---@see setsockopt(2)
+---@param level integer|string
+---@param optname integer|any a number, or the value after a name
+---@param value? integer|boolean
+---@return true? done, string? message, integer? code
+function Socket:setoption(level, optname, value)
+    if type(level) == "string" and not tonumber(level) then
+        return set_option(self, level, optname)
+    end
+    level = check.int(level, 1, "setoption")
+    optname = check.int(optname, 2, "setoption")
+    if type(value) == "boolean" then value = value and 1 or 0 end
+    local bytes = options.encode(check.int(value, 3, "setoption"))
+    return set_option(self, level, optname, bytes)
+end
+
+--- Reads an option, by level and number or by its C name.
+---@see getsockopt(2)
+---@param level integer|string
+---@param optname? integer
+---@return integer|boolean|nil value a boolean for what is on or off
+---@return string? message, integer? code
+function Socket:getoption(level, optname)
+    if type(level) == "string" and not tonumber(level) then
+        local value, message, code = ms.getsockopt(self.owner.fd, level)
+        if value == nil then return failure(self, message, code) end
+        return value
+    end
+    level = check.int(level, 1, "getoption")
+    optname = check.int(optname, 2, "getoption")
+    local value, message, code =
+        options.get_number(self.owner.fd, level, optname)
+    if value == nil then return failure(self, message, code) end
+    return value
+end
+
+local function set_mode(self, timeout)
+    local was, is = self.timeout >= 0, timeout >= 0
+    self.timeout = timeout
+    if was ~= is and self.owner.fd >= 0 then
+        ms.setnonblocking(self.owner.fd, is)
+    end
+end
+
+--- Sets the timeout of each later call.
+---@param t number in seconds: negative is for ever, 0 doesn't wait
+function Socket:settimeout(t)
+    local timeout = tonumber(t)
+    if not timeout or timeout ~= timeout then
+        check.fail(1, "settimeout", "number of seconds", t)
+    end
+    set_mode(self, timeout)
+end
+
+---@return number timeout in seconds
+function Socket:gettimeout()
+    return self.timeout
+end
+
+--- The same as a timeout of -1 or of 0.
+---@param block boolean|integer true or 1, false or 0
+function Socket:setblocking(block)
+    if block == nil then check.fail(1, "setblocking", "boolean", block) end
+    set_mode(self, (block and tonumber(block) ~= 0) and -1 or 0)
+end
+
+---@see shutdown(2)
+---@param how integer SHUT_RD, SHUT_WR or SHUT_RDWR
+---@return true? done, string? message, integer? code
+function Socket:shutdown(how)
+    how = check.int(how, 1, "shutdown")
+    return result(self, ms.shutdown(self.owner.fd, how))
+end
+
+--- Closes the socket; a second time does nothing.
+function Socket:close()
+    owner.close(self.owner)
+    self.reader = nil
+end
+
+---@return integer fd -1 once it is closed
+function Socket:fileno()
+    return self.owner.fd
+end
+Socket.getfd = Socket.fileno
+
+--- Gives up the descriptor to the caller, open as it is.
+---@return integer fd -1 when it was closed
+function Socket:detach()
+    return owner.detach(self.owner)
+end
+
+--- Owns another descriptor from now on; the one before is closed.
+---@param fd integer -1 for none
+---@return true? done, string? message, integer? code
+function Socket:setfd(fd)
+    fd = check.descriptor(fd, 1, "setfd")
+    if fd < 0 then
+        self:close()
+        return true
+    end
+    local family, _, code = ms.getsockopt(fd, "SO_DOMAIN")
+    if not family then return nil, errors.text(code), code end
+    owner.replace(self.owner, fd)
+    self.family, self.settled, self.reader = family, true, nil
+    self.type = ms.getsockopt(fd, "SO_TYPE")
+    self.protocol = ms.getsockopt(fd, "SO_PROTOCOL")
+    if self.timeout >= 0 then ms.setnonblocking(fd, true) end
+    return true
+end
+
+-- { ip, port }, or { path }.
+local function place(self, addr, message, code)
+    if not addr then return failure(self, message, code) end
+    local parts, why, reason = ms.parseaddr(addr)
+    if not parts then return failure(self, why, reason) end
+    return { parts.addr or parts.path, parts.port }
+end
+
+--- The address of the peer.
+---@return table? place { ip, port } or { path }
+---@return string? message, integer? code
+function Socket:getpeername()
+    return place(self, ms.getpeername(self.owner.fd))
+end
+
+--- The socket's own address.
+---@return table? place { ip, port } or { path }
+---@return string? message, integer? code
+function Socket:getsockname()
+    return place(self, ms.getsockname(self.owner.fd))
+end
+
+local function written(addr)
+    local parts = addr and ms.parseaddr(addr)
+    if not parts then return nil end
+    if parts.path then return (parts.path:gsub("^%z", "@")) end
+    local form = parts.family == "inet6" and "[%s]:%d" or "%s:%d"
+    return form:format(parts.addr, parts.port)
+end
+
+function Socket:__tostring()
+    local fd = self.owner.fd
+    local ours = fd >= 0 and written(ms.getsockname(fd))
+    local theirs = fd >= 0 and written(ms.getpeername(fd))
+    return ("<socket: %d%s%s>"):format(fd, ours and " " .. ours or "",
+        theirs and " -> " .. theirs or "")
+end
+
+return socket
