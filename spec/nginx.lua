@@ -32,6 +32,7 @@ load_module %sndk_http_module.so;
 load_module %sngx_http_lua_module.so;
 daemon off;
 worker_processes 1;
+thread_pool lua threads=2;
 pid nginx.pid;
 error_log error.log info;
 %s

@@ -1,21 +1,7 @@
 local lfs = require "lfs"
 local ms = require "minisock"
+local host = require "spec.nginx"
 local support = require "spec.support"
-
-local MODULES = "/usr/lib/nginx/modules/"
-local NDK = MODULES .. "ndk_http_module.so"
-local LUA = MODULES .. "ngx_http_lua_module.so"
-
-local function missing()
-    local _, status = support.shell("command -v nginx")
-    if status ~= 0 then return "nginx isn't installed" end
-    for _, name in ipairs({ NDK, LUA }) do
-        if not lfs.attributes(name) then
-            return "nginx's Lua module isn't installed; beside Debian's "
-                .. "luajit it can't be"
-        end
-    end
-end
 
 -- Phases run this: a round trip to each server, with all that they said in
 -- the shared memory of nginx.
@@ -53,26 +39,7 @@ end
 return phases
 ]==]
 
-local CONFIGURATION = [==[
-daemon off;
-master_process on;
-worker_processes 1;
-@USER@
-pid nginx.pid;
-error_log error.log info;
-load_module @NDK@;
-load_module @LUA@;
-thread_pool lua threads=2;
-events { worker_connections 64; }
-http {
-    access_log off;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    lua_package_path "@PATH@";
-    lua_package_cpath "@CPATH@";
+local HTTP = [==[
     lua_code_cache @CACHE@;
     lua_shared_dict phases 1m;
     init_by_lua_block { require("phases").count("init") }
@@ -119,7 +86,6 @@ http {
             }
         }
     }
-}
 ]==]
 
 -- These log nothing of their own; nginx warns of the switched off cache.
@@ -141,7 +107,7 @@ local PER_REQUEST = {
     "log",
 }
 
-local reason = missing()
+local reason = host.missing()
 
 describe("in nginx", function()
     if reason then
@@ -159,6 +125,7 @@ describe("in nginx", function()
     after_each(function()
         support.teardown()
         support.rmtree(dir)
+        support.rmtree(nginx.folder)
     end)
 
     -- socat, which sends everything back.
@@ -178,35 +145,18 @@ describe("in nginx", function()
         end)
     end
 
-    local function free_port()
-        local fd, addr = assert(ms.bind("127.0.0.1", 0))
-        ms.close(fd)
-        return ms.parseaddr(addr).port
-    end
-
     local function fill_in(template, values)
         return (template:gsub("@(%u+)@", values))
     end
 
     local function start_nginx(cache)
         start_echo()
-        port = free_port()
-        local _, root = support.shell("test $(id -u) -eq 0")
-        support.spit(dir .. "/phases.lua", fill_in(PHASES, {
+        port = host.free_port()
+        local phases = fill_in(PHASES, {
             TCP = tcp, UNIX = ("%q"):format(dir .. "/echo"),
-        }))
-        support.spit(dir .. "/nginx.conf", fill_in(CONFIGURATION, {
-            USER = root == 0 and "user root;" or "",
-            NDK = NDK, LUA = LUA, CACHE = cache, PORT = port,
-            PATH = ("%s/?.lua;%s"):format(dir, package.path),
-            CPATH = package.cpath,
-        }))
-        nginx = support.spawn(("nginx -p %s -c nginx.conf -e error.log")
-            :format(dir))
-        support.wait_for("nginx to listen", function()
-            local fd = ms.connect("127.0.0.1", port, 1000)
-            return fd and ms.close(fd)
-        end)
+        })
+        nginx = host.start(fill_in(HTTP, { CACHE = cache, PORT = port }),
+            { ["phases.lua"] = phases })
     end
 
     -- What nginx answers; what may need several requests is "[1-300]".
@@ -262,8 +212,8 @@ describe("in nginx", function()
     end
 
     local function stop_quietly()
-        nginx:stop()
-        local log = support.slurp(dir .. "/error.log")
+        nginx.process:stop()
+        local log = nginx:log()
         assert.are.equal("", complaints(log))
         -- So that the above can't pass for a log that isn't there.
         assert.matches("%[notice%]", log)
@@ -285,7 +235,7 @@ describe("in nginx", function()
         start_nginx("on")
         local before = fetch("/worker")
         for round = 2, 3 do
-            os.execute("kill -HUP " .. nginx.pid)
+            os.execute("kill -HUP " .. nginx.process.pid)
             local worker = support.wait_for("a new worker", function()
                 local now = fetch("/worker")
                 return now ~= before and now
