@@ -64,7 +64,7 @@ lint:
 
 # What these two leave out runs other programs, not the shim's code.
 MEMORY_SPECS ?= $(filter-out spec/nginx_spec.lua spec/syscalls_spec.lua \
-    spec/install_spec.lua spec/readme_spec.lua, $(wildcard spec/*_spec.lua))
+    spec/install_spec.lua spec/readme_spec.lua spec/examples_spec.lua, $(wildcard spec/*_spec.lua))
 
 ### asan: the specs, with the shim under AddressSanitizer and UBSan
 asan:

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Echo servers and clients in processes of their own, over every kind of
 # socket, and curl at one of our servers.
+# shellcheck disable=SC2086 # commands with flags, and lists of words
 set -eu
 
 luajit=${LUAJIT:-luajit}
@@ -9,7 +10,6 @@ work=$(mktemp -d)
 servers=
 
 stop() {
-    # shellcheck disable=SC2086 # a list of process ids
     if [ -n "$servers" ]; then kill $servers 2>/dev/null || :; fi
     rm -rf "$work"
 }
@@ -21,7 +21,7 @@ start() { # program arguments...
     program=$1
     shift
     mkfifo "$work/started"
-    "$luajit" "$here/$program" "$@" > "$work/started" &
+    $luajit "$here/$program" "$@" > "$work/started" &
     servers="$servers $!"
     read -r _ _ address < "$work/started"
     rm "$work/started"
@@ -33,7 +33,7 @@ ask() { # program text address...
     sent=$2
     shift 2
     printf '  %-20s sends     %s\n' "$program" "$sent"
-    received=$("$luajit" "$here/$program" "$sent" "$@")
+    received=$($luajit "$here/$program" "$sent" "$@")
     printf '  %-20s received  %s\n' "$program" "$received"
     [ "$received" = "$sent" ]
 }
@@ -44,13 +44,11 @@ ask echo_client.lua "hello over a Unix socket" "$work/echo.sock"
 
 echo "TCP on IPv4:"
 start echo_server.lua 127.0.0.1 0
-# shellcheck disable=SC2086 # a host and a port
 ask echo_client.lua "hello over IPv4" $address
 
 echo "TCP on IPv6:"
 if grep -qs ' lo$' /proc/net/if_inet6; then
     start echo_server.lua ::1 0
-    # shellcheck disable=SC2086
     ask echo_client.lua "hello over IPv6" $address
 else
     echo "  this machine has no IPv6"
@@ -58,7 +56,6 @@ fi
 
 echo "UDP:"
 start udp_echo_server.lua 127.0.0.1 0
-# shellcheck disable=SC2086
 ask udp_echo_client.lua "hello in a datagram" $address
 
 echo "curl, at a web server of ours:"

@@ -1346,6 +1346,10 @@ describe("lsocket.getinterfaces", function()
     end)
 
     it("lets go of all it took", function()
+        -- What looks at memory keeps some of what is given back.
+        if support.valgrind or os.getenv("ASAN_OPTIONS") then
+            return pending("memory is looked at")
+        end
         assert_prints("true", [[
             local lsocket = require "minisock.lsocket"
             local function pages()
