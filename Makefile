@@ -66,6 +66,9 @@ lint:
 MEMORY_SPECS ?= $(filter-out spec/nginx_spec.lua spec/syscalls_spec.lua \
     spec/install_spec.lua spec/readme_spec.lua spec/examples_spec.lua, $(wildcard spec/*_spec.lua))
 
+# Millions of calls, which valgrind takes very long for; asan doesn't.
+SLOW_SPECS = spec/fuzz_spec.lua spec/reload_spec.lua
+
 ### asan: the specs, with the shim under AddressSanitizer and UBSan
 asan:
 	@.ci/deps test
@@ -81,7 +84,9 @@ valgrind:
 	@.ci/deps test valgrind
 	@$(MAKE) --no-print-directory all
 	$(MAKE) --no-print-directory run-specs \
-	    UNDER="$(VALGRIND) -q --error-exitcode=9"
+	    MEMORY_SPECS="$(filter-out $(SLOW_SPECS), $(MEMORY_SPECS))" \
+	    UNDER="$(VALGRIND) -q --error-exitcode=9 \
+	    --suppressions=$(CURDIR)/spec/luajit.supp"
 
 run-specs:
 	$(LUA_ENV) LUAJIT="$(UNDER) $(LUAJIT)" $(UNDER) $(LUAJIT) \
