@@ -86,7 +86,7 @@ valgrind:
 	$(MAKE) --no-print-directory run-specs \
 	    MEMORY_SPECS="$(filter-out $(SLOW_SPECS), $(MEMORY_SPECS))" \
 	    UNDER="$(VALGRIND) -q --error-exitcode=9 \
-	    --suppressions=$(CURDIR)/spec/luajit.supp"
+	    --suppressions=$(CURDIR)/spec/valgrind.supp"
 
 run-specs:
 	$(LUA_ENV) LUAJIT="$(UNDER) $(LUAJIT)" $(UNDER) $(LUAJIT) \

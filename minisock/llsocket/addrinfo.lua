@@ -54,6 +54,13 @@ function addrinfo.flags(call, first, ...)
     return flags
 end
 
+--- Whether sockets of this kind have an end, at which they read nothing.
+---@param kind { socktype: integer }
+---@return boolean
+function addrinfo.is_stream(kind)
+    return kind.socktype ~= ms.SOCK_DGRAM and kind.socktype ~= ms.SOCK_RAW
+end
+
 ---@return integer
 function AddrInfo:family() return self.kind.family end
 

@@ -7,20 +7,19 @@ local ms = require "minisock"
 local addrinfo = require "minisock.llsocket.addrinfo"
 local check = require "minisock.check"
 local errors = require "minisock.errors"
-local options = require "minisock.options"
 local owner = require "minisock.owner"
+local settings = require "minisock.llsocket.settings"
 
-local AF_INET, AF_INET6 = ms.AF_INET, ms.AF_INET6
 local EAGAIN, ECONNRESET, EPIPE = ms.EAGAIN, ms.ECONNRESET, ms.EPIPE
-local EINVAL, ENODEV, EOPNOTSUPP = ms.EINVAL, ms.ENODEV, ms.EOPNOTSUPP
+local EINVAL = ms.EINVAL
 local MSG_DONTWAIT, MSG_ERRQUEUE = ms.MSG_DONTWAIT, ms.MSG_ERRQUEUE
 local MSG_WAITALL = ms.MSG_WAITALL
 local SHUT_RD, SHUT_RDWR = ms.SHUT_RD, ms.SHUT_RDWR
-local SOCK_DGRAM, SOCK_NONBLOCK = ms.SOCK_DGRAM, ms.SOCK_NONBLOCK
-local SOCK_RAW, SOCK_STREAM = ms.SOCK_RAW, ms.SOCK_STREAM
+local SOCK_NONBLOCK = ms.SOCK_NONBLOCK
+local SOCK_STREAM = ms.SOCK_STREAM
 local SOMAXCONN = ms.SOMAXCONN
 local band, bor = bit.band, bit.bor
-local flags_of = addrinfo.flags
+local flags_of, is_stream = addrinfo.flags, addrinfo.is_stream
 local text = errors.text
 
 local BUFSIZE = 4096
@@ -41,7 +40,7 @@ local NEVER_ALL = bor(MSG_DONTWAIT, MSG_ERRQUEUE, ms.MSG_OOB, ms.MSG_PEEK)
 ---@field ai? minisock.llsocket.addrinfo what `bind` and `connect` use
 ---@field mode minisock.llsocket.mode
 local Socket = { __metatable = 1 }
-local Methods = {}
+local Methods = setmetatable({}, { __index = settings })
 Socket.__index = Methods
 
 function Socket:__tostring()
@@ -58,9 +57,9 @@ local function new(fd, kind, ai, mode)
 end
 
 local function option_or(self, name, default)
-    local ms_left = ms.getsockopt(self.owner.fd, name)
-    if not ms_left or ms_left == 0 then return default end
-    return ms_left
+    local value = ms.getsockopt(self.owner.fd, name)
+    if not value or value == 0 then return default end
+    return value
 end
 
 -- How long to wait for what comes, and for room to send.
@@ -84,10 +83,6 @@ end
 
 local function would_wait(message, code)
     return code == EAGAIN or errors.is_timeout(message)
-end
-
-local function is_stream(self)
-    return self.kind.socktype ~= SOCK_DGRAM and self.kind.socktype ~= SOCK_RAW
 end
 
 ---------------------------------------------------------------------------
@@ -318,7 +313,7 @@ end
 function Methods:send(msg, ...)
     msg = check.strict("string", msg, 1, "send")
     local flags = flags_of("send", 2, ...)
-    if msg == "" and is_stream(self) then return nil, text(EINVAL) end
+    if msg == "" and is_stream(self.kind) then return nil, text(EINVAL) end
     return send_message(self, { data = msg }, flags)
 end
 
@@ -333,7 +328,7 @@ function Methods:sendto(msg, ai, ...)
         check.fail(2, "sendto", "llsocket.addrinfo", ai)
     end
     local flags = flags_of("sendto", 3, ...)
-    if msg == "" and is_stream(self) then return nil, text(EINVAL) end
+    if msg == "" and is_stream(self.kind) then return nil, text(EINVAL) end
     return send_message(self, { data = msg, addr = ai.raw }, flags)
 end
 
@@ -428,7 +423,7 @@ local function receive(self, size, flags)
     local message, problem, code =
         ms.recvmsg(self.owner.fd, timeout, size, flags)
     if not message then return nil, problem_of(problem, code) end
-    if message.data == "" and is_stream(self)
+    if message.data == "" and is_stream(self.kind)
             and band(message.flags, MSG_ERRQUEUE) == 0 then
         return false
     end
@@ -467,7 +462,7 @@ local function receive_data(self, size)
     local data, problem, code =
         ms.read(self.owner.fd, receive_timeout(self), size)
     if not data then return nil, problem_of(problem, code) end
-    if data == "" and is_stream(self) then return false end
+    if data == "" and is_stream(self.kind) then return false end
     return data
 end
 
@@ -546,277 +541,6 @@ function Methods:recvfd(...)
     local fd = table.remove(fds, 1)
     close_all(fds)
     return fd
-end
-
----------------------------------------------------------------------------
--- Options: without an argument they tell, with one they set
----------------------------------------------------------------------------
-
-local function option(self, name, value)
-    if value == nil then
-        local got, _, code = ms.getsockopt(self.owner.fd, name)
-        if got == nil then return nil, text(code) end
-        return got
-    end
-    local done, _, code = ms.setsockopt(self.owner.fd, name, value)
-    if not done then return nil, text(code) end
-    return value
-end
-
-local function flag_option(name, call)
-    return function(self, enable)
-        if enable ~= nil then check.strict("boolean", enable, 1, call) end
-        return option(self, name, enable)
-    end
-end
-
-local function number_option(name, call)
-    return function(self, value)
-        if value ~= nil then value = check.strict_int(value, 1, call) end
-        return option(self, name, value)
-    end
-end
-
-Methods.tcpnodelay = flag_option("TCP_NODELAY", "tcpnodelay")
-Methods.tcpcork = flag_option("TCP_CORK", "tcpcork")
-Methods.tcpkeepintvl = number_option("TCP_KEEPINTVL", "tcpkeepintvl")
-Methods.tcpkeepcnt = number_option("TCP_KEEPCNT", "tcpkeepcnt")
-Methods.tcpkeepalive = number_option("TCP_KEEPIDLE", "tcpkeepalive")
-Methods.reuseport = flag_option("SO_REUSEPORT", "reuseport")
-Methods.reuseaddr = flag_option("SO_REUSEADDR", "reuseaddr")
-Methods.broadcast = flag_option("SO_BROADCAST", "broadcast")
-Methods.debug = flag_option("SO_DEBUG", "debug")
-Methods.keepalive = flag_option("SO_KEEPALIVE", "keepalive")
-Methods.oobinline = flag_option("SO_OOBINLINE", "oobinline")
-Methods.dontroute = flag_option("SO_DONTROUTE", "dontroute")
-Methods.timestamp = flag_option("SO_TIMESTAMP", "timestamp")
-Methods.acceptconn = flag_option("SO_ACCEPTCONN", "acceptconn")
-Methods.rcvbuf = number_option("SO_RCVBUF", "rcvbuf")
-Methods.rcvlowat = number_option("SO_RCVLOWAT", "rcvlowat")
-Methods.sndbuf = number_option("SO_SNDBUF", "sndbuf")
-Methods.sndlowat = number_option("SO_SNDLOWAT", "sndlowat")
-Methods.error = number_option("SO_ERROR", "error")
-
-local function time_option(name, call, forget)
-    return function(self, seconds)
-        local milliseconds
-        if seconds ~= nil then
-            local given = tonumber(seconds)
-            if not given or not (given >= 0 and given <= 2^31 / 1000) then
-                check.fail(1, call, "number of seconds", seconds)
-            end
-            milliseconds = given * 1000
-        end
-        self.mode[forget] = nil
-        local value, problem = option(self, name, milliseconds)
-        if not value then return nil, problem end
-        return value / 1000
-    end
-end
-
-Methods.rcvtimeo = time_option("SO_RCVTIMEO", "rcvtimeo", "receive")
-Methods.sndtimeo = time_option("SO_SNDTIMEO", "sndtimeo", "send")
-
---- Whether the next byte comes after urgent data.
----@return boolean? at_mark, string? message
-function Methods:atmark()
-    local at, _, code = ms.atmark(self.owner.fd)
-    if at == nil then return nil, text(code) end
-    return at
-end
-
-local function descriptor_flag(self, get, set, enable)
-    if enable == nil then
-        local on, _, code = get(self.owner.fd)
-        if on == nil then return nil, text(code) end
-        return on
-    end
-    local done, _, code = set(self.owner.fd, enable)
-    if not done then return nil, text(code) end
-    return enable
-end
-
---- Whether programs that are started don't inherit the descriptor.
----@param enable? boolean
----@return boolean? enabled, string? message
-function Methods:cloexec(enable)
-    if enable ~= nil then check.strict("boolean", enable, 1, "cloexec") end
-    return descriptor_flag(self, ms.getcloexec, ms.setcloexec, enable)
-end
-
---- Whether calls return at once, where they would have to wait.
----@param enable? boolean
----@return boolean? enabled, string? message
-function Methods:nonblock(enable)
-    if enable ~= nil then check.strict("boolean", enable, 1, "nonblock") end
-    local on, problem =
-        descriptor_flag(self, ms.getnonblocking, ms.setnonblocking, enable)
-    if on == nil then return nil, problem end
-    self.mode.nonblocking = on
-    return on
-end
-
----------------------------------------------------------------------------
--- Multicast
----------------------------------------------------------------------------
-
--- Options of IPv4 and their like of IPv6; of datagrams only.
-local function multicast_name(self, inet, inet6)
-    if is_stream(self) then return nil end
-    if self.kind.family == AF_INET then return inet end
-    if self.kind.family == AF_INET6 then return inet6 end
-end
-
---- Whether this machine gets its own multicast.
----@param enable? boolean
----@return boolean? enabled, string? message
-function Methods:mcastloop(enable)
-    if enable ~= nil then check.strict("boolean", enable, 1, "mcastloop") end
-    local name =
-        multicast_name(self, "IP_MULTICAST_LOOP", "IPV6_MULTICAST_LOOP")
-    if not name then return nil, text(EOPNOTSUPP) end
-    return option(self, name, enable)
-end
-
---- How many routers multicast passes.
----@param ttl? integer
----@return integer? ttl, string? message
-function Methods:mcastttl(ttl)
-    if ttl ~= nil then ttl = check.strict_int(ttl, 1, "mcastttl") end
-    local name =
-        multicast_name(self, "IP_MULTICAST_TTL", "IPV6_MULTICAST_HOPS")
-    if not name then return nil, text(EOPNOTSUPP) end
-    return option(self, name, ttl)
-end
-
--- The interface of which a field is value, and that is of the family.
-local function find_interface(field, value, family)
-    for _, interface in ipairs(ms.getinterfaces() or {}) do
-        if interface[field] == value
-                and (not family or interface.family == family) then
-            return interface
-        end
-    end
-end
-
--- IPv4 knows the interface by its address: struct ip_mreqn is a group, this
--- address and the index.
-local function set_interface4(fd, name)
-    local interface = find_interface("name", name, "inet")
-    if not interface then return ENODEV end
-    local address = ms.inetaddr(interface.addr, 0):sub(5, 8)
-    return options.put_raw(fd, ms.IPPROTO_IP, ms.IP_MULTICAST_IF,
-        "\0\0\0\0" .. address .. options.encode(interface.index))
-end
-
-local function set_interface6(fd, name)
-    local interface = find_interface("name", name)
-    if not interface then return ENODEV end
-    return options.put(fd, "IPV6_MULTICAST_IF", interface.index)
-end
-
-local function get_interface4(fd)
-    local address, _, code =
-        ms.getsockopt(fd, ms.IPPROTO_IP, ms.IP_MULTICAST_IF, 4)
-    if not address then return nil, text(code) end
-    local ip = ("%d.%d.%d.%d"):format(address:byte(1, 4))
-    local interface = find_interface("addr", ip)
-    return interface and interface.name
-end
-
-local function get_interface6(fd)
-    local index, _, code = ms.getsockopt(fd, "IPV6_MULTICAST_IF")
-    if not index then return nil, text(code) end
-    local interface = find_interface("index", index)
-    return interface and interface.name
-end
-
---- The interface that multicast leaves by; nil alone when the kernel chooses.
----@param ifname? string
----@return string? ifname, string? message
-function Methods:mcastif(ifname)
-    if ifname ~= nil then check.strict("string", ifname, 1, "mcastif") end
-    local get = multicast_name(self, get_interface4, get_interface6)
-    local set = multicast_name(self, set_interface4, set_interface6)
-    if not get then return nil, text(EOPNOTSUPP) end
-    if ifname == nil then return get(self.owner.fd) end
-    local code = set(self.owner.fd, ifname)
-    if code ~= 0 then return nil, text(code) end
-    return ifname
-end
-
--- A message when the membership didn't change, else nothing.
-local function membership(self, change, ...)
-    if not multicast_name(self, true, true) then return text(EOPNOTSUPP) end
-    local done, _, code = change(self.owner.fd, ...)
-    if not done then return text(code) end
-end
-
---- Joins a group. The addresses are digits; ifname is an interface's name.
----@param group string
----@param ifname? string
----@return string? message nothing when it is done
-function Methods:mcastjoin(group, ifname)
-    check.strict("string", group, 1, "mcastjoin")
-    if ifname ~= nil then check.strict("string", ifname, 2, "mcastjoin") end
-    return membership(self, ms.joingroup, group, ifname)
-end
-
----@param group string
----@param ifname? string
----@return string? message
-function Methods:mcastleave(group, ifname)
-    check.strict("string", group, 1, "mcastleave")
-    if ifname ~= nil then check.strict("string", ifname, 2, "mcastleave") end
-    return membership(self, ms.leavegroup, group, ifname)
-end
-
---- Joins a group for what one source sends to it.
----@param group string
----@param source string
----@param ifname? string
----@return string? message
-function Methods:mcastjoinsrc(group, source, ifname)
-    check.strict("string", group, 1, "mcastjoinsrc")
-    check.strict("string", source, 2, "mcastjoinsrc")
-    if ifname ~= nil then check.strict("string", ifname, 3, "mcastjoinsrc") end
-    return membership(self, ms.joingroup, group, ifname, source)
-end
-
----@param group string
----@param source string
----@param ifname? string
----@return string? message
-function Methods:mcastleavesrc(group, source, ifname)
-    check.strict("string", group, 1, "mcastleavesrc")
-    check.strict("string", source, 2, "mcastleavesrc")
-    if ifname ~= nil then check.strict("string", ifname, 3, "mcastleavesrc") end
-    return membership(self, ms.leavegroup, group, ifname, source)
-end
-
---- Stops getting what one source sends to a group that was joined for any.
----@param group string
----@param source string
----@param ifname? string
----@return string? message
-function Methods:mcastblocksrc(group, source, ifname)
-    check.strict("string", group, 1, "mcastblocksrc")
-    check.strict("string", source, 2, "mcastblocksrc")
-    if ifname ~= nil then check.strict("string", ifname, 3, "mcastblocksrc") end
-    return membership(self, ms.blocksource, group, source, ifname)
-end
-
----@param group string
----@param source string
----@param ifname? string
----@return string? message
-function Methods:mcastunblocksrc(group, source, ifname)
-    check.strict("string", group, 1, "mcastunblocksrc")
-    check.strict("string", source, 2, "mcastunblocksrc")
-    if ifname ~= nil then
-        check.strict("string", ifname, 3, "mcastunblocksrc")
-    end
-    return membership(self, ms.unblocksource, group, source, ifname)
 end
 
 return socket
