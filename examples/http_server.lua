@@ -25,13 +25,14 @@ local REASON = {
     [404] = "Not Found",
     [405] = "Method Not Allowed",
     [413] = "Content Too Large",
+    [501] = "Not Implemented",
 }
 
-local function response(status, body, keep)
+local function response(status, body, keep, without_body)
     return ("HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\n"
         .. "Content-Length: %d\r\nConnection: %s\r\n\r\n%s")
         :format(status, REASON[status], #body,
-            keep and "keep-alive" or "close", body)
+            keep and "keep-alive" or "close", without_body and "" or body)
 end
 
 -- Takes a whole request off the front of the text. Returns it, or nil and
@@ -44,6 +45,7 @@ local function parse(text)
     local lower = head:lower()
     local size = tonumber(lower:match("\ncontent%-length:%s*(%d+)")) or 0
     if size > LONGEST_BODY then return nil, 413 end
+    if lower:find("\ntransfer%-encoding:") then return nil, 501 end
     local continue = lower:find("\nexpect:%s*100%-continue") ~= nil
     if #rest < size then return nil, nil, continue end
     local asked = lower:match("\nconnection:%s*([%a-]+)")
@@ -57,17 +59,20 @@ local function parse(text)
 end
 
 local clients = {}
+local full = false -- no descriptor is left for another client
 
 local function drop(sock)
     clients[sock] = nil
+    full = false
     sock:close()
 end
 
 local function answer(client, request)
-    local page = pages[request.method]
+    local head = request.method == "HEAD"
+    local page = pages[head and "GET" or request.method]
     local status, body = 405, "not that way\n"
     if page then status, body = page(request.path, request.body) end
-    client.out = client.out .. response(status, body, request.keep)
+    client.out = client.out .. response(status, body, request.keep, head)
     client.close = not request.keep
 end
 
@@ -106,7 +111,7 @@ local function on_writable(sock)
     local client = clients[sock]
     local sent = sock:send(client.out)
     if sent == nil then return drop(sock) end
-    client.out = client.out:sub((sent or 0) + 1)
+    client.out, client.last = client.out:sub((sent or 0) + 1), os.time()
     if client.out == "" and client.close then drop(sock) end
 end
 
@@ -114,6 +119,8 @@ local function on_connection(server)
     local sock = server:accept()
     if sock then
         clients[sock] = { text = "", out = "", last = os.time() }
+    else
+        full = sock == nil
     end
 end
 
@@ -130,10 +137,11 @@ print("listening on " .. at.addr .. " " .. at.port)
 io.stdout:flush()
 
 while true do
-    local reading, writing = { server }, {}
+    local reading, writing = {}, {}
+    if not full then reading[1] = server end
     for sock, client in pairs(clients) do
-        if not client.close then reading[#reading + 1] = sock end
-        if client.out ~= "" then writing[#writing + 1] = sock end
+        local list = client.out ~= "" and writing or reading
+        list[#list + 1] = sock
     end
     local readable, writable = lsocket.select(reading, writing, 1)
     for _, sock in ipairs(readable or {}) do

@@ -153,12 +153,12 @@ end
 
 -- Where multicast goes when nothing says where: to a network, if there is one,
 -- for the kernel has no route to a group of IPv6 by way of loopback.
-local function default_interface()
+local function default_interface(family)
     local loopback
     for _, interface in ipairs(ms.getinterfaces() or {}) do
         if band(interface.flags, IFF_LOOPBACK) ~= 0 then
             loopback = loopback or interface.index
-        elseif interface.family == "inet6"
+        elseif interface.family == family
                 and band(interface.flags, IFF_UP) ~= 0
                 and band(interface.flags, IFF_MULTICAST) ~= 0 then
             return interface.index
@@ -175,7 +175,7 @@ local function scoped(entry)
             or not parts.addr:find("^ff.[12]") then
         return entry, parts
     end
-    local scope = default_interface() or 0
+    local scope = default_interface("inet6") or 0
     local addr = ms.inet6addr(parts.addr, parts.port, scope)
     return { family = AF_INET6, addr = addr }, ms.parseaddr(addr)
 end
@@ -185,7 +185,7 @@ local function join(fd, parts)
     local done, _, code = ms.joingroup(fd, parts.addr, parts.scope)
     if not done and code == ENODEV then
         done, _, code =
-            ms.joingroup(fd, parts.addr, default_interface())
+            ms.joingroup(fd, parts.addr, default_interface(parts.family))
     end
     if done then return true end
     return nil, errors.text(code)
@@ -214,7 +214,7 @@ local function connect_multicast(fd, entry, ttl)
     end
     if done then done, _, code = ms.startconnect(fd, entry.addr) end
     if not done and code == ENETUNREACH and parts.family == "inet" then
-        local index = options.encode(default_interface() or 0)
+        local index = options.encode(default_interface("inet") or 0)
         ms.setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, ("\0"):rep(8) .. index)
         done, _, code = ms.startconnect(fd, entry.addr)
     end

@@ -60,6 +60,7 @@ end
 ---@param held minisock.owner
 ---@param fd integer
 function owner.replace(held, fd)
+    if held.fd == fd then return end
     owner.close(held)
     held.fd = fd
 end

@@ -100,7 +100,7 @@ function socket.socket(family, socktype, protocol)
     protocol = check.int(protocol, 3, "socket", 0)
     local fd, _, code = owner.open(ms.socket, family, socktype, protocol)
     if not fd then return nil, errors.text(code), code end
-    return new(fd, family, socktype, protocol)
+    return new(fd, family, ms.getsockopt(fd, "SO_TYPE"), protocol)
 end
 
 --- A TCP socket. Made for IPv4, it becomes one for IPv6 when it is connected
@@ -195,7 +195,7 @@ local function addresses(self, host, port, flags, deadline)
         return { { family = AF_UNIX, addr = addr } }
     end
     if type(host) == "number" then host = dotted(host) end
-    local wildcard = host == "*" or host == ""
+    local wildcard = flags == AI_PASSIVE and (host == "*" or host == "")
     local hints = { socktype = self.type, flags = flags }
     local entries, code, system = resolver.entries(
         not wildcard and host or nil, port, hints,
@@ -231,14 +231,16 @@ local function may_renew(self, family)
         and self.owner.fd >= 0
 end
 
-local function check_place(host, port, call)
-    if port == nil then
-        return check.string(host, 1, call, "path"), nil
-    end
-    if type(host) ~= "number" then
-        host = check.string(host, 1, call, "host")
-    end
-    return host, check.service(port, 2, call)
+-- A host or, without a port, a path; arg is its position.
+local function check_host(host, port, arg, call)
+    if check.absent(port) then return check.string(host, arg, call, "path") end
+    if type(host) == "number" then return host end
+    return check.string(host, arg, call, "host")
+end
+
+-- What every method of a closed socket says.
+local function closed()
+    return nil, errors.text(EBADF), EBADF
 end
 
 -- After these there is a connection, or will be: no other address is tried.
@@ -259,10 +261,8 @@ local function attempt(self, entry, deadline, renewed)
         done, message, code =
             ms.connectfd(self.owner.fd, entry.addr, clock.left(deadline))
     end
-    if done then
-        self.settled = true
-        return true
-    end
+    self.settled = self.settled or done or UNDER_WAY[code]
+    if done then return true end
     return failure(self, message, code)
 end
 
@@ -274,7 +274,9 @@ end
 ---@return true? done, string? message, integer? code EINPROGRESS with a timeout
 --- of 0
 function Socket:connect(host, port)
-    host, port = check_place(host, port, "connect")
+    host = check_host(host, port, 1, "connect")
+    port = check.optional_service(port, 2, "connect")
+    if self.owner.fd < 0 then return closed() end
     local deadline = clock.deadline(timeout_of(self))
     local entries, message, code = addresses(self, host, port, 0, deadline)
     if not entries then return nil, message, code end
@@ -288,30 +290,39 @@ function Socket:connect(host, port)
     return nil, message, code
 end
 
---- Binds: to a host and a port ("*" or 0 for every address), or to a path.
----@see bind(2)
----@param host string|integer
----@param port? string|integer
----@return true? done, string? message, integer? code
-function Socket:bind(host, port)
-    host, port = check_place(host, port, "bind")
-    local entries, message, code =
-        addresses(self, host, port, AI_PASSIVE, math.huge)
-    if not entries then return nil, message, code end
-    local entry = entries[1]
+local function bind_to(self, entry)
     if entry.family ~= self.family and may_renew(self, entry.family) then
-        code = renew(self, entry.family)
+        local code = renew(self, entry.family)
         if code ~= 0 then return nil, errors.text(code), code end
     end
     local fd = self.owner.fd
     if self.type == SOCK_STREAM and entry.family ~= AF_UNIX then
         ms.setsockopt(fd, "SO_REUSEADDR", true)
     end
-    local done
-    done, message, code = ms.bindfd(fd, entry.addr)
+    local done, message, code = ms.bindfd(fd, entry.addr)
     if not done then return failure(self, message, code) end
     self.settled = true
     return true
+end
+
+--- Binds: to a host and a port ("*" or 0 for every address), or to a path.
+---@see bind(2)
+---@param host string|integer
+---@param port? string|integer
+---@return true? done, string? message, integer? code
+function Socket:bind(host, port)
+    host = check_host(host, port, 1, "bind")
+    port = check.optional_service(port, 2, "bind")
+    if self.owner.fd < 0 then return closed() end
+    local entries, message, code =
+        addresses(self, host, port, AI_PASSIVE, math.huge)
+    if not entries then return nil, message, code end
+    for _, entry in ipairs(entries) do
+        local done
+        done, message, code = bind_to(self, entry)
+        if done then return true end
+    end
+    return nil, message, code
 end
 
 --- Listens.
@@ -320,7 +331,11 @@ end
 ---@return true? done, string? message, integer? code
 function Socket:listen(backlog)
     backlog = check.int(backlog, 1, "listen")
-    return result(self, ms.listen(self.owner.fd, math.max(backlog, 0)))
+    local done, message, code =
+        ms.listen(self.owner.fd, math.max(backlog, 0))
+    if not done then return failure(self, message, code) end
+    self.settled = true -- without an address of its own it got one
+    return true
 end
 
 --- Accepts a connection.
@@ -349,7 +364,7 @@ end
 --- the end of the stream
 function Socket:read(maxsize)
     maxsize = check.integer(maxsize, 1, "read", 0, 2^31 - 1)
-    if self.owner.fd < 0 then return "", errors.text(EBADF), EBADF end
+    if self.owner.fd < 0 then return "", select(2, closed()) end
     if maxsize == 0 then return "" end
     local buffered = self.reader
     if buffered and buffered:available() > 0 then
@@ -400,7 +415,7 @@ local function read_buffered(self, take, wanted)
 end
 
 local function take_line(buffered)
-    local line = buffered:take_until("\n")
+    local line = buffered:take_line()
     return line and line:gsub("\r$", "", 1) or nil
 end
 
@@ -421,12 +436,12 @@ end
 ---@return string? data, string? message, integer? code, string? rest
 function Socket:readexactly(n)
     n = check.integer(n, 1, "readexactly", 0, 2^31 - 1)
+    if self.owner.fd < 0 then return closed() end
     return read_buffered(self, take_exactly, n)
 end
 
 -- Where a datagram goes: the first address of the socket's own family.
 local function destination(self, host, port)
-    host, port = check_place(host, port, "sendto")
     if port == nil then
         local addr, message, code = ms.unixaddr(host)
         if not addr then return failure(self, message, code) end
@@ -461,13 +476,19 @@ end
 ---@return integer? count, string? message, integer? code
 function Socket:sendto(data, host, port)
     data = check.string(data, 1, "sendto")
+    host = check_host(host, port, 2, "sendto")
+    port = check.optional_service(port, 3, "sendto")
+    if self.owner.fd < 0 then return closed() end
     local addr, message, code = destination(self, host, port)
     if not addr then return nil, message, code end
     local deadline = clock.deadline(timeout_of(self))
     while true do
         local count
         count, message, code = ms.sendto(self.owner.fd, addr, data)
-        if count then return count end
+        if count then
+            self.settled = true
+            return count
+        end
         if code ~= EAGAIN then return failure(self, message, code) end
         if not wait_for_room(self, deadline) then
             return failure(self, "sendto timeout", code)
@@ -594,8 +615,12 @@ Socket.getfd = Socket.fileno
 
 --- Gives up the descriptor to the caller, open as it is.
 ---@return integer fd -1 when it was closed
+---@return string rest what readline and readexactly had read ahead
 function Socket:detach()
-    return owner.detach(self.owner)
+    local buffered = self.reader
+    self.reader = nil
+    return owner.detach(self.owner),
+        buffered and buffered:take(buffered:available()) or ""
 end
 
 --- Owns another descriptor from now on; the one before is closed.

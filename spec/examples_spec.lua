@@ -52,6 +52,12 @@ describe("the HTTP server", function()
             curl(port, "-o /dev/null -w '%{http_code}' HOST/nothing"))
     end)
 
+    it("answers a HEAD without a body, and goes on", function()
+        assert.are.equal("200 0 200 6 ", curl(port, "-I -o /dev/null "
+            .. "-w '%{http_code} %{size_download} ' HOST/ --next -sS "
+            .. "-o /dev/null -w '%{http_code} %{size_download} ' HOST/"))
+    end)
+
     it("says 405 for a method that it doesn't know", function()
         assert.are.equal("405",
             curl(port, "-X DELETE -o /dev/null -w '%{http_code}' HOST/"))

@@ -9,7 +9,7 @@ local bor = bit.bor
 ---@field raw string
 ---@field kind { family: integer, socktype: integer, protocol: integer }
 ---@field name string the canonical name
-local AddrInfo = {}
+local AddrInfo = { __name = "llsocket.addrinfo" }
 AddrInfo.__index = AddrInfo
 
 local addrinfo = {}
@@ -28,10 +28,12 @@ function addrinfo.new(entry)
     }, AddrInfo)
 end
 
+--- By its name, so that one made before a hot reload is still one.
 ---@param value any
 ---@return boolean
 function addrinfo.is(value)
-    return getmetatable(value) == AddrInfo
+    local meta = type(value) == "table" and getmetatable(value)
+    return type(meta) == "table" and meta.__name == AddrInfo.__name
 end
 
 --- Flags that come one by one, nil among them.

@@ -1,6 +1,7 @@
 --- The options of llsocket's sockets, as methods: without an argument they
 --- tell, with one they set. Stands on minisock.
 local ms = require "minisock"
+local address = require "minisock.address"
 local addrinfo = require "minisock.llsocket.addrinfo"
 local check = require "minisock.check"
 local errors = require "minisock.errors"
@@ -164,9 +165,9 @@ end
 local function set_interface4(fd, name)
     local interface = find_interface("name", name, "inet")
     if not interface then return ENODEV end
-    local address = ms.inetaddr(interface.addr, 0):sub(5, 8)
+    local bytes = ms.inetaddr(interface.addr, 0):sub(5, 8)
     return options.put_raw(fd, ms.IPPROTO_IP, ms.IP_MULTICAST_IF,
-        "\0\0\0\0" .. address .. options.encode(interface.index))
+        "\0\0\0\0" .. bytes .. options.encode(interface.index))
 end
 
 local function set_interface6(fd, name)
@@ -176,10 +177,10 @@ local function set_interface6(fd, name)
 end
 
 local function get_interface4(fd)
-    local address, _, code =
+    local bytes, _, code =
         ms.getsockopt(fd, ms.IPPROTO_IP, ms.IP_MULTICAST_IF, 4)
-    if not address then return nil, text(code) end
-    local ip = ("%d.%d.%d.%d"):format(address:byte(1, 4))
+    if not bytes then return nil, text(code) end
+    local ip = ("%d.%d.%d.%d"):format(bytes:byte(1, 4))
     local interface = find_interface("addr", ip)
     return interface and interface.name
 end
@@ -206,10 +207,29 @@ function settings:mcastif(ifname)
 end
 
 -- A message when the membership didn't change, else nothing.
-local function membership(self, change, ...)
+local function membership(self, change, ifname, ...)
     if not multicast_name(self, true, true) then return text(EOPNOTSUPP) end
-    local done, _, code = change(self.owner.fd, ...)
+    local index = ifname and address.interface_index(ifname)
+    if ifname and not index then return text(ENODEV) end
+    local done, _, code = change(self.owner.fd, index, ...)
     if not done then return text(code) end
+end
+
+-- The arguments of these in one order.
+local function join(fd, index, group, source)
+    return ms.joingroup(fd, group, index, source)
+end
+
+local function leave(fd, index, group, source)
+    return ms.leavegroup(fd, group, index, source)
+end
+
+local function block(fd, index, group, source)
+    return ms.blocksource(fd, group, source, index)
+end
+
+local function unblock(fd, index, group, source)
+    return ms.unblocksource(fd, group, source, index)
 end
 
 --- Joins a group. The addresses are digits; ifname is an interface's name.
@@ -219,7 +239,7 @@ end
 function settings:mcastjoin(group, ifname)
     check.strict("string", group, 1, "mcastjoin")
     if ifname ~= nil then check.strict("string", ifname, 2, "mcastjoin") end
-    return membership(self, ms.joingroup, group, ifname)
+    return membership(self, join, ifname, group)
 end
 
 ---@param group string
@@ -228,7 +248,7 @@ end
 function settings:mcastleave(group, ifname)
     check.strict("string", group, 1, "mcastleave")
     if ifname ~= nil then check.strict("string", ifname, 2, "mcastleave") end
-    return membership(self, ms.leavegroup, group, ifname)
+    return membership(self, leave, ifname, group)
 end
 
 --- Joins a group for what one source sends to it.
@@ -240,7 +260,7 @@ function settings:mcastjoinsrc(group, source, ifname)
     check.strict("string", group, 1, "mcastjoinsrc")
     check.strict("string", source, 2, "mcastjoinsrc")
     if ifname ~= nil then check.strict("string", ifname, 3, "mcastjoinsrc") end
-    return membership(self, ms.joingroup, group, ifname, source)
+    return membership(self, join, ifname, group, source)
 end
 
 ---@param group string
@@ -251,7 +271,7 @@ function settings:mcastleavesrc(group, source, ifname)
     check.strict("string", group, 1, "mcastleavesrc")
     check.strict("string", source, 2, "mcastleavesrc")
     if ifname ~= nil then check.strict("string", ifname, 3, "mcastleavesrc") end
-    return membership(self, ms.leavegroup, group, ifname, source)
+    return membership(self, leave, ifname, group, source)
 end
 
 --- Stops getting what one source sends to a group that was joined for any.
@@ -263,7 +283,7 @@ function settings:mcastblocksrc(group, source, ifname)
     check.strict("string", group, 1, "mcastblocksrc")
     check.strict("string", source, 2, "mcastblocksrc")
     if ifname ~= nil then check.strict("string", ifname, 3, "mcastblocksrc") end
-    return membership(self, ms.blocksource, group, source, ifname)
+    return membership(self, block, ifname, group, source)
 end
 
 ---@param group string
@@ -276,7 +296,7 @@ function settings:mcastunblocksrc(group, source, ifname)
     if ifname ~= nil then
         check.strict("string", ifname, 3, "mcastunblocksrc")
     end
-    return membership(self, ms.unblocksource, group, source, ifname)
+    return membership(self, unblock, ifname, group, source)
 end
 
 return settings

@@ -56,29 +56,26 @@ local function new(fd, kind, ai, mode)
     }, Socket)
 end
 
-local function option_or(self, name, default)
-    local value = ms.getsockopt(self.owner.fd, name)
-    if not value or value == 0 then return default end
-    return value
+-- In ms; nil when the socket is closed, which isn't for its copies to know.
+local function timeout_option(self, name)
+    local timeout = ms.getsockopt(self.owner.fd, name)
+    if timeout == 0 then return math.huge end
+    return timeout
 end
 
 -- How long to wait for what comes, and for room to send.
 local function receive_timeout(self)
     local mode = self.mode
     if mode.nonblocking then return 0 end
-    if not mode.receive then
-        mode.receive = option_or(self, "SO_RCVTIMEO", math.huge)
-    end
-    return mode.receive
+    mode.receive = mode.receive or timeout_option(self, "SO_RCVTIMEO")
+    return mode.receive or 0
 end
 
 local function send_timeout(self)
     local mode = self.mode
     if mode.nonblocking then return 0 end
-    if not mode.send then
-        mode.send = option_or(self, "SO_SNDTIMEO", math.huge)
-    end
-    return mode.send
+    mode.send = mode.send or timeout_option(self, "SO_SNDTIMEO")
+    return mode.send or 0
 end
 
 local function would_wait(message, code)
@@ -423,7 +420,8 @@ local function receive(self, size, flags)
     local message, problem, code =
         ms.recvmsg(self.owner.fd, timeout, size, flags)
     if not message then return nil, problem_of(problem, code) end
-    if message.data == "" and is_stream(self.kind)
+    local beside = message.fds or message.control or message.credentials
+    if message.data == "" and not beside and is_stream(self.kind)
             and band(message.flags, MSG_ERRQUEUE) == 0 then
         return false
     end
