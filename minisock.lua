@@ -114,6 +114,7 @@ local M = {
 -- What few programs use, in modules that are loaded when it is asked for.
 local LATER = {
     atmark = "minisock.descriptor",
+    disconnect = "minisock.datagram",
     dup = "minisock.descriptor",
     getcloexec = "minisock.descriptor",
     getnonblocking = "minisock.descriptor",

@@ -1,11 +1,37 @@
 --- Timeouts and deadlines: a timeout is a number of milliseconds from now, a
 --- deadline a point on the monotonic clock. Both are math.huge for "never".
+local ffi = require "ffi"
+
 local shim = require("minisock.cdefs").shim
+
+if not pcall(ffi.typeof, "struct minisock_clock_1") then
+    ffi.cdef [[
+    struct minisock_clock_1 { int unused; };
+    int minisock_gettimeofday(struct minisock_timeval *, void *)
+        __asm__("gettimeofday");
+    ]]
+end
+
+local timeval = ffi.new("struct minisock_timeval")
 
 local clock = {}
 
 --- How many milliseconds a read waits when it isn't told.
 clock.DEFAULT_TIMEOUT = 10000
+
+--- The time on the monotonic clock, in ms.
+---@return number
+function clock.now()
+    return shim.minisock_now()
+end
+
+--- The time of day.
+---@see gettimeofday(2)
+---@return number seconds since the epoch
+function clock.time()
+    ffi.C.minisock_gettimeofday(timeval, nil)
+    return tonumber(timeval.seconds) + tonumber(timeval.microseconds) / 1e6
+end
 
 --- The deadline of a call that starts now. A timeout of 0 gives 0, which is
 --- long past: one try, and no need to read the clock.

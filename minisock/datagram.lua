@@ -23,6 +23,7 @@ if not pcall(ffi.typeof, "struct minisock_datagram_1") then
     struct minisock_datagram_1 { int unused; };
     int minisock_sendto(int, const void *, size_t, int, const void *,
                         uint32_t) __asm__("sendto");
+    int minisock_disconnect(int, const void *, uint32_t) __asm__("connect");
     ]]
 end
 
@@ -88,6 +89,22 @@ function datagram.recvfrom(fd, timeout, max)
     if n < 0 then return errors.fail("recvfrom", -n) end
     return ffi.string(buffer, n), take(incoming.addr, incoming.addr_length),
         band(incoming.flags, MSG_TRUNC) ~= 0
+end
+
+-- sa_family_t of AF_UNSPEC, in a sockaddr as long as any.
+local NOBODY = ("\0"):rep(16)
+
+--- Undoes what connectfd did to a datagram socket: it sends to nobody and
+--- receives from everybody again.
+---@see connect(2)
+---@param fd integer
+---@return true? done, string? message, integer? code
+function datagram.disconnect(fd)
+    fd = check.descriptor(fd, 1, "disconnect")
+    if C.minisock_disconnect(fd, NOBODY, #NOBODY) < 0 then
+        return errors.fail("disconnect", errno())
+    end
+    return true
 end
 
 return datagram

@@ -8,6 +8,7 @@ if not pcall(ffi.typeof, "struct minisock_owner_1") then
     ffi.cdef [[
     struct minisock_owner_1 { int fd; };
     int minisock_release(int) __asm__("close");
+    int minisock_getpid(void) __asm__("getpid");
     ]]
 end
 
@@ -29,6 +30,14 @@ end
 
 ---@class minisock.owner
 ---@field fd integer -1 when it owns none
+
+--- Which process this is, for who keeps descriptors: after a fork another
+--- one has them too.
+---@see getpid(2)
+---@return integer
+function owner.process()
+    return C.minisock_getpid()
+end
 
 --- Owns a descriptor.
 ---@param fd integer

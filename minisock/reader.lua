@@ -1,6 +1,7 @@
---- A buffered reader: takes from a descriptor in large pieces what is wanted
---- in small ones. Stands on minisock.
+--- A buffered reader: takes from a stream in large pieces what is wanted in
+--- small ones. Stands on minisock.
 local ms = require "minisock"
+local clock = require "minisock.clock"
 
 local PIECE = 65536
 
@@ -11,16 +12,22 @@ local PIECE = 65536
 ---@field tail_size integer
 ---@field tail_searched integer how many of these have no end of a line
 ---@field searched integer how much of data has none
+---@field read function
+---@field total integer how many bytes were read in all
 local Reader = {}
 Reader.__index = Reader
 
 local reader = {}
 
+---@param read? function in place of minisock.read, with its parameters and
+--- results, for a stream that isn't a descriptor
 ---@return minisock.reader
-function reader.new()
+function reader.new(read)
     return setmetatable({
         data = "", at = 1, searched = 0,
         tail = {}, tail_size = 0, tail_searched = 0,
+        read = read or ms.read,
+        total = 0,
     }, Reader)
 end
 
@@ -28,6 +35,12 @@ end
 ---@return integer
 function Reader:available()
     return #self.data - self.at + 1 + self.tail_size
+end
+
+--- How many bytes were taken in all.
+---@return integer
+function Reader:taken()
+    return self.total - self:available()
 end
 
 -- Puts the pieces together: once for what is wanted, however many they are.
@@ -50,17 +63,50 @@ function Reader:take(n)
     return self.data:sub(at, last)
 end
 
+--- Takes all there is.
+---@return string
+function Reader:take_rest()
+    return self:take(self:available())
+end
+
+--- Takes n bytes.
+---@param n integer
+---@return string? data nil when there are fewer yet
+function Reader:take_exactly(n)
+    if self:available() >= n then return self:take(n) end
+end
+
 --- Reads more.
----@param fd integer
+---@param fd any what `read` takes first, a descriptor
 ---@param timeout number in ms
 ---@return integer? count 0 at the end of the stream
 ---@return string? message, integer? code
 function Reader:fill(fd, timeout)
-    local piece, message, code = ms.read(fd, timeout, PIECE)
+    local piece, message, code = self.read(fd, timeout, PIECE)
     if not piece then return nil, message, code end
     self.tail[#self.tail + 1] = piece
     self.tail_size = self.tail_size + #piece
+    self.total = self.total + #piece
     return #piece
+end
+
+--- Looks for a text. Who takes what comes before it keeps the search short.
+---@param text string
+---@return integer before how many bytes are certain to come before it
+---@return boolean found
+function Reader:search(text)
+    join(self)
+    local data, at = self.data, self.at
+    local start = data:find(text, at, true)
+    if start then return start - at, true end
+    -- The last bytes may be the first of it.
+    local first = text:sub(1, 1)
+    local i = data:find(first, math.max(at, #data - #text + 2), true)
+    while i do
+        if text:find(data:sub(i), 1, true) == 1 then return i - at, false end
+        i = data:find(first, i + 1, true)
+    end
+    return #data - at + 1, false
 end
 
 -- Whether a line ends in the pieces; each is searched once.
@@ -88,6 +134,26 @@ function Reader:take_line()
     local line = self.data:sub(self.at, stop - 1)
     self.at = stop + 1
     return line
+end
+
+--- Takes what `take` finds, and reads more until it does. What came before a
+--- failure stays.
+---@param fd any
+---@param deadline number
+---@param longest number how long one wait may last, in ms
+---@param take function of the reader and `wanted`; nil when it isn't there yet
+---@param wanted any
+---@return string? data, string? message, integer? code nil alone at the end of
+--- the stream
+function Reader:receive(fd, deadline, longest, take, wanted)
+    while true do
+        local found = take(self, wanted)
+        if found then return found end
+        local count, message, code =
+            self:fill(fd, math.min(longest, clock.left(deadline)))
+        if not count then return nil, message, code end
+        if count == 0 then return nil end
+    end
 end
 
 return reader

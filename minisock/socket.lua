@@ -394,33 +394,28 @@ function Socket:write(data)
 end
 
 -- Buffers what comes until `take` finds what it wants. What came before a
--- failure stays, for another try; at the end of the stream it is returned.
+-- failure stays, for another try; at the end of the stream it is returned. A
+-- datagram socket has no end, but empty datagrams.
 local function read_buffered(self, take, wanted)
-    local buffered = self.reader
-    if not buffered then
-        buffered = reader.new()
-        self.reader = buffered
-    end
+    self.reader = self.reader or reader.new()
     local deadline = clock.deadline(timeout_of(self))
-    while true do
-        local found = take(buffered, wanted)
-        if found then return found end
-        local count, message, code =
-            buffered:fill(self.owner.fd, clock.left(deadline))
-        if not count then return failure(self, message, code) end
-        if count == 0 and not is_datagram(self) then
-            return nil, ERROR_CLOSED, nil, buffered:take(buffered:available())
-        end
-    end
+    local found, message, code
+    repeat
+        found, message, code = self.reader:receive(self.owner.fd, deadline,
+            math.huge, take, wanted)
+    until found or message or not is_datagram(self)
+    if found then return found end
+    if message then return failure(self, message, code) end
+    return nil, ERROR_CLOSED, nil, self.reader:take_rest()
+end
+
+local function take_exactly(buffered, n)
+    return buffered:take_exactly(n)
 end
 
 local function take_line(buffered)
     local line = buffered:take_line()
     return line and line:gsub("\r$", "", 1) or nil
-end
-
-local function take_exactly(buffered, n)
-    if buffered:available() >= n then return buffered:take(n) end
 end
 
 --- Reads a line, through a buffer that `read` empties first.
@@ -620,7 +615,7 @@ function Socket:detach()
     local buffered = self.reader
     self.reader = nil
     return owner.detach(self.owner),
-        buffered and buffered:take(buffered:available()) or ""
+        buffered and buffered:take_rest() or ""
 end
 
 --- Owns another descriptor from now on; the one before is closed.
