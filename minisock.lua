@@ -116,6 +116,7 @@ local LATER = {
     atmark = "minisock.descriptor",
     disconnect = "minisock.datagram",
     dup = "minisock.descriptor",
+    dup2 = "minisock.descriptor",
     getcloexec = "minisock.descriptor",
     getnonblocking = "minisock.descriptor",
     sendfile = "minisock.descriptor",

@@ -4,7 +4,7 @@
  * A deadline is a point on minisock_now()'s clock, INFINITY for never.
  */
 CDEF(
-struct minisock_cdefs_1 { int unused; };
+struct minisock_cdefs_2 { int unused; };
 
 struct minisock_message {
     struct minisock_iovec *pieces;
@@ -57,6 +57,9 @@ int minisock_sendmsg(int fd, struct minisock_message *message, int flags);
 int minisock_send_wait(int fd, const void *data, int size, int error,
                        double deadline, int *sent);
 int minisock_write_file(int fd, const void *data, size_t size);
+int minisock_hold_sigpipe(void);
+void minisock_release_sigpipe(int state);
+void minisock_ignore_sigpipe(void);
 int minisock_accept_wait(int fd, void *addr, uint32_t *length,
                          double deadline);
 int minisock_connect_wait(int fd, const void *addr, uint32_t length,
@@ -64,6 +67,7 @@ int minisock_connect_wait(int fd, const void *addr, uint32_t length,
 int minisock_sendfile(int fd, int file, double offset, size_t size);
 int minisock_atmark(int fd);
 int minisock_dup(int fd);
+int minisock_dup2(int fd, int other);
 int minisock_is_closed_on_exec(int fd);
 int minisock_set_closed_on_exec(int fd, int on);
 int minisock_is_nonblocking(int fd);

@@ -44,7 +44,7 @@ end
 
 local shim = load()
 
-if not declared("minisock_cdefs_1") then
+if not declared("minisock_cdefs_2") then
     local done, why = pcall(ffi.cdef, ffi.string(shim.minisock_cdefs()))
     if not done then
         error("minisock: another version of it was loaded into this Lua VM; "

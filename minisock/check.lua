@@ -36,11 +36,16 @@ function check.fail(arg, call, expected, value)
     bad(arg, call, expected, value)
 end
 
--- Numbers may come as strings, as they may for any function of Lua's own.
+-- Numbers may come as strings, as they may for any function of Lua's own; but
+-- tonumber takes a cdata too.
 local function number(value)
     if type(value) == "string" then return tonumber(value) end
     return type(value) == "number" and value or nil
 end
+
+--- The number that a value is or says; nil for others.
+---@type fun(value: any): number?
+check.number = number
 
 local function slow_integer(value, arg, call, low, high, expected)
     local n = number(value)

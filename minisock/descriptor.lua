@@ -69,6 +69,17 @@ function descriptor.dup(fd)
     return copy
 end
 
+--- Makes another descriptor one for the same socket; what it was for is closed.
+---@see dup2(2)
+---@param fd integer
+---@param other integer open or not
+---@return true? done, string? message, integer? code
+function descriptor.dup2(fd, other)
+    fd = check.descriptor(fd, 1, "dup2")
+    other = check.descriptor(other, 2, "dup2")
+    return done("dup2", shim.minisock_dup2(fd, other))
+end
+
 --- Whether what is read next is what came after urgent data.
 ---@see sockatmark(3)
 ---@param fd integer

@@ -4,12 +4,13 @@
 ---
 --- A call that fails returns nil and a reason, in LuaSocket's words.
 local ms = require "minisock"
-local check = require "minisock.check"
 local clock = require "minisock.clock"
 local object = require "minisock.luasocket.object"
 local tcp = require "minisock.luasocket.tcp"
 local try = require "minisock.luasocket.try"
 local udp = require "minisock.luasocket.udp"
+
+local DAY = 86400 -- seconds
 
 local AF_INET, AF_INET6 = ms.AF_INET, ms.AF_INET6
 
@@ -54,7 +55,8 @@ function core.udp6() return udp.new(AF_INET6) end
 ---@param seconds number
 function core.sleep(seconds)
     seconds = object.check_number(seconds, 1, "sleep")
-    if seconds > 0 then ms.msleep(seconds * 1000) end
+    for _ = 1, seconds / DAY do ms.msleep(DAY * 1000) end
+    if seconds > 0 then ms.msleep(seconds % DAY * 1000) end
 end
 
 --- The arguments after the first n.
@@ -62,8 +64,7 @@ end
 ---@param ... any
 ---@return any ...
 function core.skip(n, ...)
-    n = check.integer(object.truncate(object.check_number(n, 1, "skip")), 1,
-        "skip", -2^31, 2^31 - 1)
+    n = object.to_int(object.check_number(n, 1, "skip"))
     return select(math.max(n, 0) + 1, ...)
 end
 

@@ -46,6 +46,18 @@ function owner.new(fd)
     return ffi.gc(OWNER(fd), release)
 end
 
+--- Calls a function when nothing refers to what this returns any more. What the
+--- function refers to lives until then. It must not fail.
+---@param call function
+---@return ffi.cdata*
+function owner.watch(call)
+    return ffi.gc(OWNER(-1), function()
+        local code = errno()
+        call()
+        errno(code)
+    end)
+end
+
 --- Closes the descriptor, if there is one: a second time does nothing.
 ---@param held minisock.owner
 ---@return true? closed, string? message, integer? code

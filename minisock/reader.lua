@@ -136,6 +136,19 @@ function Reader:take_line()
     return line
 end
 
+-- A loop of its own, so that LuaJIT compiles what is in the buffer already as
+-- part of the caller's.
+local function read_until(self, fd, deadline, longest, take, wanted)
+    while true do
+        local count, message, code =
+            self:fill(fd, math.min(longest, clock.left(deadline)))
+        if not count then return nil, message, code end
+        if count == 0 then return nil end
+        local found = take(self, wanted)
+        if found then return found end
+    end
+end
+
 --- Takes what `take` finds, and reads more until it does. What came before a
 --- failure stays.
 ---@param fd any
@@ -146,14 +159,9 @@ end
 ---@return string? data, string? message, integer? code nil alone at the end of
 --- the stream
 function Reader:receive(fd, deadline, longest, take, wanted)
-    while true do
-        local found = take(self, wanted)
-        if found then return found end
-        local count, message, code =
-            self:fill(fd, math.min(longest, clock.left(deadline)))
-        if not count then return nil, message, code end
-        if count == 0 then return nil end
-    end
+    local found = take(self, wanted)
+    if found then return found end
+    return read_until(self, fd, deadline, longest, take, wanted)
 end
 
 return reader

@@ -1,6 +1,7 @@
 --- Look-alikes of OpenResty's cosockets, for where cosockets are refused: the
 --- same objects, methods, results and words, over sockets that block. Stands on
 --- minisock.resty.*, which stand on minisock.
+local check = require "minisock.check"
 local stand_in = require "minisock.resty.ngx"
 local tcp = require "minisock.resty.tcp"
 local udp = require "minisock.resty.udp"
@@ -9,25 +10,14 @@ local resty = {
     tcp = tcp.new,
     stream = tcp.new,
     udp = udp.new,
+    connect = tcp.connect,
 }
-
---- As ngx.socket.connect: makes a TCP socket and connects it.
----@param host string
----@param port? integer|string
----@param options? table
----@return minisock.resty.tcp? sock, string? reason
-function resty.connect(host, port, options)
-    local sock = tcp.new()
-    local done, reason = sock:connect(host, port, options)
-    if done then return sock end
-    return nil, reason
-end
 
 --- The file of certificates that sslhandshake trusts when it is to verify:
 --- by default those of the system.
 ---@param path string
 function resty.trust(path)
-    tcp.trusted_certificate = path
+    tcp.trusted_certificate = check.string(path, 1, "trust")
 end
 
 -- Whether nginx has cosockets in a phase; nginx is asked once for each.

@@ -3,9 +3,26 @@
 local ms = require "minisock"
 local clock = require "minisock.clock"
 
-local EAGAIN, POLLOUT = ms.EAGAIN, ms.POLLOUT
+local EAGAIN, ETIMEDOUT, POLLOUT = ms.EAGAIN, ms.ETIMEDOUT, ms.POLLOUT
 
 local writer = {}
+
+-- Goes on where the queue was full.
+local function send_rest(fd, data, first, at, last, deadline, longest)
+    while at <= last do
+        local timeout = math.min(longest, clock.left(deadline))
+        local _, ready = ms.poll(ms.pollfd(fd, POLLOUT), timeout)
+        if ready == 0 then
+            return nil, "send timeout", ETIMEDOUT, at - first
+        end
+        local count, message, code = ms.write(fd, data, at, last - at + 1)
+        if not count and code ~= EAGAIN then
+            return nil, message, code, at - first
+        end
+        at = at + (count or 0)
+    end
+    return last - first + 1
+end
 
 --- Sends the bytes from `first` to `last`.
 ---@param fd integer non-blocking
@@ -17,22 +34,13 @@ local writer = {}
 ---@return integer? sent, string? message, integer? code
 ---@return integer? sent_before after a failure, how many bytes
 function writer.send(fd, data, first, last, deadline, longest)
-    local at = first
-    while at <= last do
-        local count, message, code = ms.write(fd, data, at, last - at + 1)
-        if count then
-            at = at + count
-        elseif code ~= EAGAIN then
-            return nil, message, code, at - first
-        else
-            local timeout = math.min(longest, clock.left(deadline))
-            local _, ready = ms.poll(ms.pollfd(fd, POLLOUT), timeout)
-            if ready == 0 then
-                return nil, "send timeout", ms.ETIMEDOUT, at - first
-            end
-        end
-    end
-    return last - first + 1
+    local size = last - first + 1
+    if size <= 0 then return 0 end
+    local sent, message, code = ms.write(fd, data, first, size)
+    if sent == size then return size end
+    if not sent and code ~= EAGAIN then return nil, message, code, 0 end
+    return send_rest(fd, data, first, first + (sent or 0), last, deadline,
+        longest)
 end
 
 return writer

@@ -233,46 +233,74 @@ int minisock_sendmsg(int fd, struct minisock_message *message, int flags)
  * thread alone, and one that the call raised is taken back, be it that nothing
  * or only a part was written. The process's disposition stays as it is.
  */
-struct sigpipe_guard {
-    sigset_t before;
-    int pending;
-};
+enum { WAS_HELD = 1, WAS_PENDING = 2 };
 
-static void hold_sigpipe(struct sigpipe_guard *guard)
+static void only_sigpipe(sigset_t *set)
 {
-    sigset_t sigpipe, pending;
-
-    sigpending(&pending);
-    guard->pending = sigismember(&pending, SIGPIPE);
-    sigemptyset(&sigpipe);
-    sigaddset(&sigpipe, SIGPIPE);
-    pthread_sigmask(SIG_BLOCK, &sigpipe, &guard->before);
+    sigemptyset(set);
+    sigaddset(set, SIGPIPE);
 }
 
-/* Leaves errno as it was. */
-static void release_sigpipe(const struct sigpipe_guard *guard, int partial)
+/* Returns what minisock_release_sigpipe needs to know. */
+int minisock_hold_sigpipe(void)
+{
+    sigset_t sigpipe, pending, before;
+
+    sigpending(&pending);
+    only_sigpipe(&sigpipe);
+    pthread_sigmask(SIG_BLOCK, &sigpipe, &before);
+    return (sigismember(&before, SIGPIPE) ? WAS_HELD : 0) |
+           (sigismember(&pending, SIGPIPE) ? WAS_PENDING : 0);
+}
+
+static void take_sigpipe(void)
 {
     const struct timespec at_once = { 0, 0 };
     sigset_t sigpipe;
+
+    only_sigpipe(&sigpipe);
+    while (sigtimedwait(&sigpipe, NULL, &at_once) < 0 && errno == EINTR)
+        ;
+}
+
+/* Leaves errno as it was. */
+static void release_sigpipe(int state, int raised)
+{
+    sigset_t sigpipe;
     int error = errno;
 
-    sigemptyset(&sigpipe);
-    sigaddset(&sigpipe, SIGPIPE);
-    if (partial && !guard->pending)
-        while (sigtimedwait(&sigpipe, NULL, &at_once) < 0 && errno == EINTR)
-            ;
-    pthread_sigmask(SIG_SETMASK, &guard->before, NULL);
+    if (raised && !(state & WAS_PENDING))
+        take_sigpipe();
+    if (!(state & WAS_HELD)) {
+        only_sigpipe(&sigpipe);
+        pthread_sigmask(SIG_UNBLOCK, &sigpipe, NULL);
+    }
     errno = error;
+}
+
+void minisock_release_sigpipe(int state)
+{
+    release_sigpipe(state, 1);
+}
+
+/* For the process, and for good; but not where somebody handles it. */
+void minisock_ignore_sigpipe(void)
+{
+    struct sigaction action;
+
+    if (sigaction(SIGPIPE, NULL, &action) == 0 &&
+        !(action.sa_flags & SA_SIGINFO) && action.sa_handler == SIG_DFL) {
+        action.sa_handler = SIG_IGN;
+        sigaction(SIGPIPE, &action, NULL);
+    }
 }
 
 static ssize_t write_quietly(int fd, const void *data, size_t size)
 {
-    struct sigpipe_guard guard;
-    ssize_t n;
+    int state = minisock_hold_sigpipe();
+    ssize_t n = write(fd, data, size);
 
-    hold_sigpipe(&guard);
-    n = write(fd, data, size);
-    release_sigpipe(&guard, n < (ssize_t)size);
+    release_sigpipe(state, n < (ssize_t)size);
     return n;
 }
 
@@ -363,12 +391,10 @@ int minisock_sendfile(int fd, int file, double offset, size_t size)
 {
     for (;;) {
         off_t from = (off_t)offset;
-        struct sigpipe_guard guard;
-        ssize_t n;
+        int state = minisock_hold_sigpipe();
+        ssize_t n = sendfile(fd, file, offset < 0 ? NULL : &from, size);
 
-        hold_sigpipe(&guard);
-        n = sendfile(fd, file, offset < 0 ? NULL : &from, size);
-        release_sigpipe(&guard, n < (ssize_t)size);
+        release_sigpipe(state, n < (ssize_t)size);
         if (n >= 0)
             return (int)n;
         if (errno != EINTR)
@@ -491,6 +517,14 @@ int minisock_dup(int fd)
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 
     return copy < 0 ? -errno : copy;
+}
+
+int minisock_dup2(int fd, int other)
+{
+    while (dup3(fd, other, O_CLOEXEC) < 0)
+        if (errno != EINTR)
+            return -errno;
+    return 0;
 }
 
 int minisock_atmark(int fd)

@@ -7,10 +7,12 @@ local check = require "minisock.check"
 local clock = require "minisock.clock"
 local errors = require "minisock.errors"
 local owner = require "minisock.owner"
+local sigpipe = require "minisock.sigpipe"
 
 local FOREVER = math.huge
 local AF_INET6, SOCK_NONBLOCK = ms.AF_INET6, ms.SOCK_NONBLOCK
 local EAGAIN, EBADF = ms.EAGAIN, ms.EBADF
+local INT_MIN, INT_MAX = -2^31, 2^31 - 1
 local PAUSE = 5 -- ms
 
 local object = {}
@@ -111,7 +113,7 @@ end
 ---@return number
 function object.check_number(value, arg, call, default)
     if check.absent(value) and default then return default end
-    local number = type(value) ~= "boolean" and tonumber(value)
+    local number = check.number(value)
     if not number then
         error(("bad argument #%d to '%s' (number expected, got %s)")
             :format(arg, call, type(value)), 3)
@@ -119,11 +121,19 @@ function object.check_number(value, arg, call, default)
     return number
 end
 
---- A number without its fraction, as C converts it.
+--- A number without its fraction.
 ---@param number number
----@return integer
+---@return number
 function object.truncate(number)
     return number < 0 and math.ceil(number) or math.floor(number)
+end
+
+--- The C int next to a number.
+---@param number number
+---@return integer
+function object.to_int(number)
+    if number ~= number then return 0 end
+    return math.max(INT_MIN, math.min(object.truncate(number), INT_MAX))
 end
 
 ---@param self minisock.luasocket.object
@@ -225,7 +235,7 @@ end
 ---@param size number how many bytes of it
 ---@return string? data, string addr_or_reason
 function object.receive_datagram(self, size)
-    size = math.max(0, math.min(object.truncate(size), 2^31 - 1))
+    size = math.max(0, object.to_int(size))
     local data, addr, code = ms.recvfrom(self.owner.fd,
         object.timeout(self), math.max(1, size))
     if data then return data:sub(1, size), addr end
@@ -294,9 +304,12 @@ function object.add_methods(kind, methods)
     ---@param fd integer -1 for none
     function methods.setfd(self, fd)
         object.check(self, kind, "setfd")
-        object.check_number(fd, 1, "setfd")
+        fd = check.descriptor(object.check_number(fd, 1, "setfd"), 1, "setfd")
+        -- LuaSec, which takes descriptors so, writes to them as if LuaSocket
+        -- had been loaded, which ignores SIGPIPE.
+        if fd < 0 and self.owner.fd >= 0 then sigpipe.ignore() end
         owner.detach(self.owner)
-        owner.replace(self.owner, check.descriptor(tonumber(fd), 1, "setfd"))
+        owner.replace(self.owner, fd)
         self.family = ms.getsockopt(self.owner.fd, "SO_DOMAIN")
     end
 
@@ -324,9 +337,10 @@ local NAMES = { [ms.AF_INET] = "inet", [ms.AF_INET6] = "inet6" }
 
 --- The IP address and the port in a raw address, and its family's name.
 ---@param addr string
----@return string ip, integer port, string family
+---@return string? ip, integer? port, string? family nil of another family's,
+--- which a descriptor that came by setfd may have
 function object.place(addr)
-    local parts = ms.parseaddr(addr)
+    local parts = ms.parseaddr(addr) or {}
     return parts.addr, parts.port, NAMES[address.family(addr)]
 end
 
@@ -341,7 +355,7 @@ function object.add_name_methods(kind, methods, class)
         local addr, _, code = ms.getsockname(self.owner.fd)
         if not addr then return nil, errors.text(code) end
         local ip, port, family = object.place(addr)
-        return ip, tostring(port), family
+        return ip, port and tostring(port), family
     end
 
     ---@return string? ip, integer|string port_or_reason, string? family

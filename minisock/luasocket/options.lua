@@ -6,7 +6,6 @@ local object = require "minisock.luasocket.object"
 
 local options = {}
 
-local INT_MAX = 2^31 - 1
 local IPPROTO_IP = ms.IPPROTO_IP
 
 ---@class minisock.luasocket.option
@@ -37,13 +36,9 @@ local function convert_boolean(value)
 end
 
 local function convert_integer(value)
-    local number = type(value) ~= "boolean" and tonumber(value)
+    local number = check.number(value)
     if not number then return expected("number", value) end
-    number = object.truncate(number)
-    if number > INT_MAX or number < -INT_MAX - 1 or number ~= number then
-        return "integer expected"
-    end
-    return nil, number
+    return nil, object.to_int(number)
 end
 
 local function boolean(name)
@@ -70,9 +65,9 @@ local linger = {
         if type(value.on) ~= "boolean" then
             return "boolean 'on' field expected"
         end
-        local seconds = tonumber(value.timeout)
+        local seconds = check.number(value.timeout)
         if not seconds then return "number 'timeout' field expected" end
-        seconds = math.max(0, math.min(object.truncate(seconds), 65535))
+        seconds = math.max(0, math.min(object.to_int(seconds), 65535))
         return nil, value.on and seconds
     end,
     set = setter("SO_LINGER"),
@@ -162,7 +157,8 @@ local function membership6(change)
     return {
         convert = convert_membership6,
         set = function(fd, value)
-            return ms[change](fd, value.group, value.interface)
+            return value.interface >= 0
+                and ms[change](fd, value.group, value.interface)
         end,
     }
 end

@@ -3,6 +3,7 @@
 local bit = require "bit"
 local ms = require "minisock"
 local check = require "minisock.check"
+local object = require "minisock.luasocket.object"
 
 local band, bor = bit.band, bit.bor
 local POLLIN, POLLOUT = ms.POLLIN, ms.POLLOUT
@@ -12,7 +13,7 @@ local FAILED = bor(ms.POLLERR, ms.POLLHUP, ms.POLLNVAL)
 local function descriptor_of(sock)
     local getfd = sock.getfd
     local answer = getfd and getfd(sock)
-    local fd = answer and tonumber(answer)
+    local fd = check.number(answer)
     if fd and fd >= 0 and bit.tobit(fd) == fd then return fd end
 end
 
@@ -28,31 +29,70 @@ local function add(ready, sock)
     ready[n], ready[sock] = sock, n
 end
 
--- Adds the sockets of a list to those to be polled.
-local function collect(list, events, pollfds, socks)
-    if not list then return end
+local UNLIKE_SOCKETS = { number = true, boolean = true, ["function"] = true }
+
+-- The sockets of a list that have a descriptor, and which of the descriptors
+-- to be polled that is. Each of these is polled once: poll(2) refuses more
+-- than a process may have.
+local function collect(list, wanted, polled, arg)
+    local socks, at = {}, {}
     local i = 1
-    while not check.absent(list[i]) do
+    while list and not check.absent(list[i]) do
+        if UNLIKE_SOCKETS[type(list[i])] then
+            error(("bad argument #%d to 'select' (sockets expected, got %s)")
+                :format(arg, type(list[i])), 3)
+        end
         local fd = descriptor_of(list[i])
         if fd then
-            local n = #pollfds + 1
-            pollfds[n], socks[n] = ms.pollfd(fd, events), list[i]
+            local n = polled.index[fd]
+            if not n then
+                n = #polled.fds + 1
+                polled.index[fd], polled.fds[n], polled.events[n] = n, fd, 0
+            end
+            polled.events[n] = bor(polled.events[n], wanted)
+            socks[#socks + 1], at[#at + 1] = list[i], n
         end
         i = i + 1
     end
-    return #pollfds
+    return socks, at
 end
 
--- Which of these have something buffered; they're not asked of the system.
-local function take_dirty(socks, count, ready)
+-- What each descriptor is ready for; or nil and an errno.
+local function poll(polled, timeout)
+    local pollfds = {}
+    for n, fd in ipairs(polled.fds) do
+        pollfds[n] = ms.pollfd(fd, polled.events[n])
+    end
+    local answer, ready, code = ms.poll(table.concat(pollfds), timeout)
+    if not answer then return nil, code end
+    local found = {}
+    for n = 1, ready > 0 and #pollfds or 0 do
+        local _, _, revents = ms.unpollfd(answer, n)
+        found[n] = revents
+    end
+    return found
+end
+
+-- The sockets that have something buffered, which the system doesn't know.
+local function take_dirty(socks, ready)
     local dirty = {}
-    for i = 1, count do
-        if is_dirty(socks[i]) then
-            add(ready, socks[i])
+    for i, sock in ipairs(socks) do
+        if is_dirty(sock) then
+            add(ready, sock)
             dirty[i] = true
         end
     end
     return dirty
+end
+
+local function take_ready(socks, at, found, wanted, ready, dirty)
+    for i, sock in ipairs(socks) do
+        local revents = found[at[i]] or 0
+        if band(revents, bor(wanted, FAILED)) ~= 0 and not ready[sock]
+                and not dirty[i] then
+            add(ready, sock)
+        end
+    end
 end
 
 local function check_list(list, arg)
@@ -60,6 +100,8 @@ local function check_list(list, arg)
     error(("bad argument #%d to 'select' (table expected, got %s)")
         :format(arg, type(list)), 3)
 end
+
+local NONE = {}
 
 --- Waits until one of several sockets is ready.
 ---@see poll(2)
@@ -69,31 +111,21 @@ end
 ---@param timeout? number in seconds; nil and negative ones are for ever
 ---@return table readable, table writable lists that also have each socket's
 --- index by the socket
----@return "timeout"? reason
+---@return string? reason "timeout" when none is ready
 local function select_ready(readers, writers, timeout)
     readers = check_list(readers, 1)
     writers = check_list(writers, 2)
-    if check.absent(timeout) then timeout = -1 end
-    if type(timeout) == "boolean" or not tonumber(timeout) then
-        error(("bad argument #3 to 'select' (number expected, got %s)")
-            :format(type(timeout)), 2)
-    end
-    local pollfds, socks = {}, {}
-    collect(readers, POLLIN, pollfds, socks)
-    local count = #pollfds
-    collect(writers, POLLOUT, pollfds, socks)
+    timeout = object.check_number(timeout, 3, "select", -1)
+    local polled = { fds = {}, events = {}, index = {} }
+    local input, input_at = collect(readers, POLLIN, polled, 1)
+    local output, output_at = collect(writers, POLLOUT, polled, 2)
     local readable, writable = {}, {}
-    local dirty = take_dirty(socks, count, readable)
-    local limit = #readable > 0 and 0 or tonumber(timeout) * 1000
-    local polled, ready = ms.poll(table.concat(pollfds), limit)
-    for i = 1, ready > 0 and #socks or 0 do
-        local _, events, revents = ms.unpollfd(polled, i)
-        local list = i <= count and readable or writable
-        if not dirty[i] and not list[socks[i]]
-                and band(revents, bor(events, FAILED)) ~= 0 then
-            add(list, socks[i])
-        end
-    end
+    local dirty = take_dirty(input, readable)
+    local wait = timeout ~= timeout and 0 or timeout * 1000
+    local found, code = poll(polled, #readable > 0 and 0 or wait)
+    if not found then return readable, writable, object.words(code) end
+    take_ready(input, input_at, found, POLLIN, readable, dirty)
+    take_ready(output, output_at, found, POLLOUT, writable, NONE)
     if #readable + #writable > 0 then return readable, writable end
     return readable, writable, "timeout"
 end

@@ -20,7 +20,13 @@ function stream.start(self, class)
 end
 
 local function without_cr(text)
+    if not text:find("\r", 1, true) then return text end
     return (text:gsub("\r", ""))
+end
+
+local function prefixed(prefix, text)
+    if prefix == "" then return text end
+    return prefix .. text
 end
 
 local function take_line(buffered)
@@ -57,13 +63,13 @@ local function receive_size(self, size, prefix)
     if #prefix > 0 and #prefix >= size then return prefix, nil, nil end
     local take = size == 0 and take_none or take_exactly
     local data, reason, rest = receive(self, take, size - #prefix)
-    if data then return prefix .. data, nil, nil end
+    if data then return prefixed(prefix, data), nil, nil end
     return nil, reason, prefix .. rest
 end
 
 local function receive_line(self, prefix)
     local line, reason, rest = receive(self, take_line)
-    if line then return prefix .. without_cr(line), nil, nil end
+    if line then return prefixed(prefix, without_cr(line)), nil, nil end
     return nil, reason, prefix .. without_cr(rest)
 end
 
@@ -78,7 +84,7 @@ local NAMED = { ["*l"] = receive_line, ["*a"] = receive_all }
 -- What a pattern stands for: a function of these, or how many bytes.
 local function parse(pattern)
     if check.absent(pattern) then return receive_line end
-    local size = type(pattern) ~= "boolean" and tonumber(pattern)
+    local size = check.number(pattern)
     if size then
         if size >= 0 then return nil, math.floor(size) end
     elseif type(pattern) == "string" then
@@ -118,8 +124,8 @@ function stream.add_methods(kind, methods, class)
     function methods.send(self, data, i, j)
         object.check(self, kind, "send", class)
         data = check.string(data, 1, "send")
-        i = object.truncate(object.check_number(i, 2, "send", 1))
-        j = object.truncate(object.check_number(j, 3, "send", -1))
+        i = object.to_int(object.check_number(i, 2, "send", 1))
+        j = object.to_int(object.check_number(j, 3, "send", -1))
         local size = #data
         if i < 0 then i = math.max(1, size + i + 1) end
         if j < 0 then j = size + j + 1 end

@@ -97,7 +97,7 @@ Methods.setsockname = Methods.bind
 ---@return 1? done, string? reason
 function Methods:listen(backlog)
     object.check(self, Tcp, "listen", MASTER)
-    backlog = object.truncate(object.check_number(backlog, 1, "listen", 32))
+    backlog = object.to_int(object.check_number(backlog, 1, "listen", 32))
     local done, _, code = ms.listen(self.owner.fd, backlog)
     if not done then return nil, object.words(code) end
     self.class = SERVER

@@ -30,9 +30,10 @@ local function at_path(self, path, act)
     return nil, object.reason(message, code)
 end
 
+-- The path in a raw address; "" where a descriptor that came by setfd has
+-- another kind of address.
 local function path_of(addr)
-    local path = addr and ms.parseaddr(addr).path
-    return path
+    return (ms.parseaddr(addr) or {}).path or ""
 end
 
 local function add_methods(kind, methods, socktype)
@@ -88,7 +89,7 @@ StreamMethods.setsockname = StreamMethods.bind
 ---@return 1? done, string? reason
 function StreamMethods:listen(backlog)
     object.check(self, Stream, "listen", MASTER)
-    backlog = object.truncate(object.check_number(backlog, 1, "listen", 32))
+    backlog = object.to_int(object.check_number(backlog, 1, "listen", 32))
     local done, _, code = ms.listen(self.owner.fd, backlog)
     if not done then return nil, object.words(code) end
     self.class = SERVER

@@ -28,7 +28,7 @@ end
 ---@return number ms
 function common.timeout(value, arg, call)
     if check.absent(value) then return common.TIMEOUT end
-    local timeout = tonumber(value)
+    local timeout = check.number(value)
     if not timeout or timeout < 0 or timeout ~= timeout then
         error(("bad argument #%d to '%s' (bad timeout value)")
             :format(arg, call), 3)
@@ -125,6 +125,8 @@ function common.addresses(host, port, socktype, timeout)
     local addr, reason, code = numeric_address(host, port)
     if addr then return { addr } end
     if not code then return nil, reason end
+    -- libc would take it for this machine.
+    if host == "*" then return nil, "* could not be resolved" end
     local list, message, eai = ms.getaddrinfo(host, port,
         { socktype = socktype, timeout = timeout })
     if list then return list end
@@ -140,7 +142,7 @@ end
 ---@param port any a number, or one in a string
 ---@return integer? port, string? reason
 function common.port(port)
-    local number = type(port) ~= "boolean" and tonumber(port)
+    local number = check.number(port)
     if not number or number ~= number then
         return nil, "missing the port number"
     end

@@ -17,9 +17,9 @@ local connection = {}
 ---@class minisock.resty.connection
 ---@field owner minisock.owner
 ---@field reader minisock.reader
----@field tls? table LuaSec's connection, which has the descriptor then
+---@field tls? minisock.resty.tls which has the descriptor then
 ---@field reused integer how often it came out of a pool
----@field ended? "closed"|"failed" how reading ended
+---@field ended? boolean nothing can be read any more
 ---@field unwritable? boolean a write has failed
 local Connection = {}
 Connection.__index = Connection
@@ -121,7 +121,7 @@ end
 --- Closes this process's descriptor of a connection that is another's: TLS's
 --- farewell isn't ours to send.
 function Connection:abandon()
-    if self.tls then require("minisock.resty.tls").abandon(self.tls) end
+    if self.tls then self.tls:abandon() end
     owner.close(self.owner)
 end
 

@@ -29,9 +29,13 @@ local function unescape_uri(text)
     end))
 end
 
--- nginx writes "$1" and "${1}" for what lrexlib writes as "%1".
+-- nginx writes "$1", "${1}" and "$$" for what lrexlib writes as "%1" and "$".
 local function replacement(text)
-    return (text:gsub("%%", "%%%%"):gsub("%${?(%d+)}?", "%%%1"))
+    return (text:gsub("%%", "%%%%"):gsub("%$(%$?)({?%d*}?)",
+        function(dollar, group)
+            local number = dollar == "" and group:match("%d+")
+            return number and "%" .. number or "$" .. group
+        end))
 end
 
 local function regex_sub(subject, regex, replace, options)
@@ -41,8 +45,9 @@ local function regex_sub(subject, regex, replace, options)
             .. "(lua-rex-pcre2 in Debian, lrexlib-pcre2 in LuaRocks)", 2)
     end
     local flags = (options or ""):gsub("[jo]", "") -- these are for speed
-    local result, _, count =
-        rex.gsub(subject, regex, replacement(replace), 1, flags)
+    local done, result, _, count =
+        pcall(rex.gsub, subject, regex, replacement(replace), 1, flags)
+    if not done then return nil, nil, result end
     return result, count
 end
 

@@ -23,7 +23,7 @@ local function take(buffered, wanted)
 end
 
 local function check_size(size)
-    local number = type(size) ~= "boolean" and tonumber(size)
+    local number = check.number(size)
     if not number then
         error(("bad argument #1 to 'iterator' (number expected, got %s)")
             :format(type(size)), 3)

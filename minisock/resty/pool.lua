@@ -7,10 +7,13 @@
 local clock = require "minisock.clock"
 local owner = require "minisock.owner"
 
--- As nginx has them: lua_socket_pool_size, lua_socket_keepalive_timeout.
-local SIZE, IDLE_TIME = 30, 60000
+-- As nginx has it: lua_socket_keepalive_timeout.
+local IDLE_TIME = 60000
 
-local pool = {}
+local pool = {
+    --- How many connections a pool keeps: lua_socket_pool_size.
+    SIZE = 30,
+}
 
 ---@class minisock.resty.pool
 ---@field size integer
@@ -26,11 +29,11 @@ local process = owner.process()
 local function forget_inherited()
     local current = owner.process()
     if current == process then return end
-    process = current
-    for _, kept in pairs(pools) do
+    local inherited = pools
+    process, pools = current, {}
+    for _, kept in pairs(inherited) do
         for _, entry in ipairs(kept) do entry.connection:abandon() end
     end
-    pools = {}
 end
 
 local function close_expired()
@@ -50,14 +53,13 @@ end
 ---@param name string
 ---@param connection minisock.resty.connection
 ---@param idle_time? number in ms, 60000 by default; 0 is for ever
----@param size? integer how many the pool keeps, when this is its first: 30 by
---- default
+---@param size integer how many the pool keeps, when this is its first
 function pool.keep(name, connection, idle_time, size)
     forget_inherited()
     close_expired()
     local kept = pools[name]
     if not kept then
-        kept = { size = size or SIZE }
+        kept = { size = size }
         pools[name] = kept
     end
     if #kept >= kept.size then table.remove(kept, 1).connection:close() end

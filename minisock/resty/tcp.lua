@@ -45,30 +45,51 @@ end
 -- Connecting
 ---------------------------------------------------------------------------
 
-local function bad_option(name, what, value)
-    error(("bad argument #3 to 'connect' (bad \"%s\" option %s: %s)")
-        :format(name, what, tostring(value)), 4)
+-- What is wrong with an option, for an error.
+local function wrong(name, what, value)
+    return ('bad "%s" option %s: %s'):format(name, what, tostring(value))
 end
 
 local function check_pool_size(size)
     if check.absent(size) then return nil end
-    if not tonumber(size) then bad_option("pool_size", "type", type(size)) end
-    if tonumber(size) < 1 then bad_option("pool_size", "value", size) end
-    return math.floor(tonumber(size))
+    local number = check.number(size)
+    if not number then return wrong("pool_size", "type", type(size)) end
+    if number < 1 or number ~= number then
+        return wrong("pool_size", "value", size)
+    end
 end
 
--- Which pool, and how large it is to be made.
+-- What is wrong with the options, or nil.
 local function check_options(options)
-    if type(options) ~= "table" then return nil, nil end
-    local name, backlog = options.pool, tonumber(options.backlog)
-    if backlog and backlog < 0 then bad_option("backlog", "value", backlog) end
-    if not check.absent(name) then
-        if type(name) ~= "string" and type(name) ~= "number" then
-            bad_option("pool", "type", type(name))
-        end
-        name = tostring(name)
+    local name, backlog = options.pool, check.number(options.backlog)
+    if not check.absent(name) and type(name) ~= "string"
+            and type(name) ~= "number" then
+        return wrong("pool", "type", type(name))
     end
-    return name, check_pool_size(options.pool_size)
+    if backlog and backlog < 0 then
+        return wrong("backlog", "value", backlog)
+    end
+    return check_pool_size(options.pool_size)
+end
+
+local function bad(arg, problem)
+    error(("bad argument #%d to 'connect' (%s)"):format(arg, problem), 4)
+end
+
+-- What connect was given, checked. An error is at who called the public
+-- function that called this.
+local function connect_arguments(host, port, options)
+    if type(host) == "number" then host = tostring(host) end
+    if type(host) ~= "string" then
+        bad(1, "string expected, got " .. type(host))
+    end
+    if type(port) == "table" and host:sub(1, 5) == "unix:" then
+        port, options = nil, port
+    end
+    options = type(options) == "table" and options or {}
+    local problem = check_options(options)
+    if problem then bad(3, problem) end
+    return host, port, options
 end
 
 local function open(self, host, port)
@@ -82,6 +103,29 @@ local function open(self, host, port)
     return nil, common.reason(message, code)
 end
 
+local function connect(self, host, port, options)
+    local is_path = host:sub(1, 5) == "unix:"
+    local number, reason
+    if not is_path then
+        number, reason = common.port(port)
+        if not number then return nil, reason end
+    end
+    if self.connection then self:close() end
+    self.connected_once = true
+    self.pool_name = tostring(options.pool
+        or (is_path and host or host .. ":" .. tostring(port)))
+    self.pool_size = check.number(options.pool_size)
+    local conn = pool.take(self.pool_name)
+    if conn then
+        conn.reused = conn.reused + 1
+    else
+        conn, reason = open(self, host, number)
+        if not conn then return nil, reason end
+    end
+    self.connection = conn
+    return 1
+end
+
 --- Connects, or takes a connection of the same place from the pool.
 ---@param host string a name, an IPv4 address, an IPv6 address in brackets, or
 --- "unix:/path"
@@ -89,29 +133,21 @@ end
 ---@param options? table pool (name), pool_size
 ---@return 1? done, string? reason
 function Tcp:connect(host, port, options)
-    host = check.string(host, 1, "connect")
-    local is_path = host:sub(1, 5) == "unix:"
-    if is_path and type(port) == "table" then port, options = nil, port end
-    local name, size = check_options(options)
-    local written = tostring(port)
-    local reason
-    if not is_path then
-        port, reason = common.port(port)
-        if not port then return nil, reason end
-    end
-    if self.connection then self:close() end
-    self.connected_once = true
-    self.pool_name = name or (is_path and host or host .. ":" .. written)
-    self.pool_size = size
-    local conn = pool.take(self.pool_name)
-    if conn then
-        conn.reused = conn.reused + 1
-    else
-        conn, reason = open(self, host, port)
-        if not conn then return nil, reason end
-    end
-    self.connection = conn
-    return 1
+    host, port, options = connect_arguments(host, port, options)
+    return connect(self, host, port, options)
+end
+
+--- As ngx.socket.connect: makes an object and connects it.
+---@param host string
+---@param port? integer|string
+---@param options? table
+---@return minisock.resty.tcp? sock, string? reason
+function tcp.connect(host, port, options)
+    host, port, options = connect_arguments(host, port, options)
+    local self = tcp.new()
+    local done, reason = connect(self, host, port, options)
+    if done then return self end
+    return nil, reason
 end
 
 --- The address that later connections come from.
@@ -145,7 +181,7 @@ end
 
 local function check_number(value, arg)
     if check.absent(value) then return nil end
-    local number = type(value) ~= "boolean" and tonumber(value)
+    local number = check.number(value)
     if number then return number end
     error(("bad argument #%d to 'setkeepalive' (number expected, got %s)")
         :format(arg, type(value)), 3)
@@ -177,7 +213,7 @@ function Tcp:setkeepalive(idle_time, size)
     end
     self.connection = nil
     pool.keep(self.pool_name, conn, idle_time and math.max(0, idle_time),
-        self.pool_size or size and math.floor(size))
+        math.floor(self.pool_size or size or pool.SIZE))
     return 1
 end
 
@@ -206,11 +242,11 @@ local function read(self, take, wanted)
     local data, message, code = conn:receive(self.read_timeout, take, wanted)
     if data then return data end
     if not message then
-        conn.ended = "closed"
+        conn.ended = true
         return nil, "closed"
     end
     local reason = common.reason(message, code)
-    if reason ~= "timeout" then conn.ended = "failed" end
+    if reason ~= "timeout" then conn.ended = true end
     return nil, reason
 end
 
@@ -224,26 +260,34 @@ local function receive(self, take, wanted)
     return nil, reason, conn.reader:take_rest()
 end
 
+-- A cosocket leaves out every CR of a line.
+local function without_cr(text)
+    if not text:find("\r", 1, true) then return text end
+    return (text:gsub("\r", ""))
+end
+
 local function take_line(buffered)
-    local line = buffered:take_line()
-    return line and line:gsub("\r", "") or nil
+    return buffered:take_line()
 end
 
 local function receive_line(self)
     local line, reason, rest = receive(self, take_line)
-    if rest then return nil, reason, (rest:gsub("\r", "")) end
-    if line then return line end
+    if line then return without_cr(line) end
+    if rest then return nil, reason, without_cr(rest) end
     return nil, reason
 end
 
 local function take_nothing() end
 
+-- The end of the stream is what this one waits for, so that it doesn't end
+-- reading.
 local function receive_all(self)
-    if self.connection.ended == "closed" then return "" end
+    local conn = self.connection
     local _, reason, rest = receive(self, take_nothing)
     if not rest then return nil, reason end
-    if reason == "closed" then return rest end
-    return nil, reason, rest
+    if reason ~= "closed" then return nil, reason, rest end
+    conn.ended = false
+    return rest
 end
 
 local function take_exactly(buffered, size)
@@ -254,7 +298,7 @@ local NAMED = { ["*l"] = receive_line, ["*a"] = receive_all }
 
 -- How many bytes a pattern wants; nil when it isn't a number of them.
 local function size_of(value)
-    local size = type(value) ~= "boolean" and tonumber(value)
+    local size = check.number(value)
     if size and size >= 0 and size < math.huge then return math.floor(size) end
 end
 
@@ -272,7 +316,7 @@ function Tcp:receive(what)
         error(("bad argument #1 to 'receive' (bad pattern argument%s)")
             :format(type(what) == "string" and ": " .. what or ""), 2)
     end
-    if size == 0 then return "" end
+    if size == 0 and not self.connection.ended then return "" end
     return receive(self, take_exactly, size)
 end
 

@@ -43,7 +43,7 @@ end
 
 local function check_port(port)
     if check.absent(port) then return 0 end
-    if type(port) == "boolean" or not tonumber(port) then
+    if not check.number(port) then
         error(("bad argument #2 to 'setpeername' (number expected, got %s)")
             :format(type(port)), 3)
     end
@@ -61,7 +61,11 @@ function Udp:setpeername(host, port)
     local list
     list, reason = common.addresses(host, number, SOCK_DGRAM, self.timeout)
     if not list then return nil, reason end
-    local fd, message, code = open(list[1])
+    local fd, message, code
+    for _, addr in ipairs(list) do
+        fd, message, code = open(addr)
+        if fd then break end
+    end
     if not fd then return nil, common.reason(message, code) end
     if self.owner then
         owner.replace(self.owner, fd)
@@ -90,7 +94,7 @@ function Udp:receive(size)
     local held = self.owner
     if not held then return nil, "closed" end
     if check.absent(size) then size = SIZE end
-    local number = type(size) ~= "boolean" and tonumber(size)
+    local number = check.number(size)
     if not number then
         error(("bad argument #1 to 'receive' (number expected, got %s)")
             :format(type(size)), 2)
