@@ -53,6 +53,12 @@ test:
 	@$(MAKE) --no-print-directory all
 	$(LUA_ENV) LUAJIT=$(LUAJIT) $(BUSTED) $(SPEC)
 
+### telemetry: how fast nginx serves with and without sending from log_by_lua
+telemetry:
+	@.ci/deps test
+	@$(MAKE) --no-print-directory all
+	$(LUA_ENV) LUAJIT=$(LUAJIT) $(LUAJIT) spec/telemetry_rates.lua
+
 ### lint: luacheck, and the shim by gcc and clang without a warning
 lint:
 	@.ci/deps lint
@@ -64,7 +70,11 @@ lint:
 
 # What these two leave out runs other programs, not the shim's code.
 MEMORY_SPECS ?= $(filter-out spec/nginx_spec.lua spec/syscalls_spec.lua \
-    spec/install_spec.lua spec/readme_spec.lua spec/examples_spec.lua, $(wildcard spec/*_spec.lua))
+    spec/install_spec.lua spec/readme_spec.lua spec/examples_spec.lua \
+    spec/resty_clients_spec.lua spec/luasocket_clients_spec.lua \
+    spec/resty_spec.lua spec/resty_install_spec.lua spec/resty_tls_spec.lua \
+    spec/luasocket_spec.lua spec/dropin_syscalls_spec.lua \
+    spec/telemetry_spec.lua, $(wildcard spec/*_spec.lua))
 
 # Millions of calls, which valgrind takes very long for; asan doesn't.
 SLOW_SPECS = spec/fuzz_spec.lua spec/reload_spec.lua
@@ -108,5 +118,6 @@ install: all
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: help all demo test lint asan valgrind run-specs deps install clean
+.PHONY: help all demo test telemetry lint asan valgrind run-specs deps install \
+    clean
 .DEFAULT_GOAL := all

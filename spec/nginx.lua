@@ -60,10 +60,13 @@ Nginx.__index = Nginx
 
 --- Starts nginx.
 ---@param http string what goes into the http block
----@param files? table<string, string> Lua modules, by file name
+---@param files? table<string, string> Lua modules, by file name, in a folder
+--- at most
 function nginx.start(http, files)
     local folder = support.mkdtemp()
     for name, text in pairs(files or {}) do
+        local below = name:match("^(.*)/")
+        if below then lfs.mkdir(folder .. "/" .. below) end
         support.spit(folder .. "/" .. name, text)
     end
     local user = support.shell("id -u") == "0\n" and "user root;" or ""

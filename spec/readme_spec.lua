@@ -1,5 +1,6 @@
 local ms = require "minisock"
 local nginx = require "spec.nginx"
+local servers = require "spec.servers"
 local support = require "spec.support"
 
 -- The fenced blocks of Lua code in a page that say what they print.
@@ -33,6 +34,8 @@ local EXAMPLES = {
     ["docs/socket.md"] = 1,
     ["docs/lsocket.md"] = 1,
     ["docs/llsocket.md"] = 1,
+    ["docs/luasocket.md"] = 1,
+    ["docs/resty.md"] = 1,
 }
 
 describe("the pages", function()
@@ -53,33 +56,53 @@ describe("the pages", function()
     end
 end)
 
-describe("the README's example for nginx", function()
+describe("the README's examples for nginx", function()
     before_each(support.setup)
-    after_each(support.teardown)
 
-    local missing = nginx.missing()
-    if missing then
-        pending("can't run: " .. missing)
-        return
+    after_each(function()
+        servers.stop()
+        support.teardown()
+    end)
+
+    local page = support.slurp("README.md")
+    local confs = {}
+    for conf in page:gmatch("\n```nginx\n(.-)\n```\n") do
+        confs[#confs + 1] = conf
     end
+
+    -- What nginx answers, with an example's configuration.
+    local function answer_of(conf, files)
+        local port = nginx.free_port()
+        servers.nginx(conf:gsub("8080", port), files)
+        return support.shell(
+            "curl -sS --max-time 10 http://127.0.0.1:" .. port .. "/")
+    end
+
+    it("are all run here", function()
+        assert.are.equal(2, #confs)
+    end)
+
+    it("asks Redis in init_by_lua", function()
+        local redis = servers.redis()
+        support.shell(("redis-cli -p %d set greeting hello")
+            :format(redis.port))
+        -- Debian has lua-resty-redis under another name.
+        local files =
+            { ["resty/redis.lua"] = 'return require "nginx.redis"\n' }
+        local answer = answer_of(confs[1]:gsub("6379", redis.port), files)
+        assert.are.equal("hello\n", answer)
+    end)
 
     it("counts requests from log_by_lua", function()
         local collector =
             support.keep(ms.udpsocket(ms.inetaddr("127.0.0.1", 0)))
         local addr = ms.parseaddr(ms.getsockname(collector))
-        local page = support.slurp("README.md")
-        local port = nginx.free_port()
-        local conf = page:match("\n```nginx\n(.-)\n```\n"):gsub("8080", port)
         local module =
             page:match("\n```lua\n(%-%- hits.lua\n.-)\n```\n")
                 :gsub("8125", addr.port)
-        local server = nginx.start(conf, { ["hits.lua"] = module })
-        local answer = support.shell(
-            "curl -sS --max-time 10 http://127.0.0.1:" .. port .. "/")
-        local counted = ms.recvfrom(collector, 5000)
-        server:stop()
-        assert.are.equal("hello\n", answer)
-        assert.are.equal("requests:1|c", counted)
+        assert.are.equal("hello\n",
+            answer_of(confs[2], { ["hits.lua"] = module }))
+        assert.are.equal("requests:1|c", (ms.recvfrom(collector, 5000)))
     end)
 end)
 
@@ -119,6 +142,64 @@ describe("documentation and code name the same functions:", function()
             documented("docs/socket.md", "`sock:([%l%d]+)%("),
             getmetatable(sock)))
         sock:close()
+    end)
+
+    -- The names before a parenthesis anywhere in the left column.
+    local function in_left_column(page, prefix)
+        local names = {}
+        for row in support.slurp(page):gmatch("\n| (`[^|]*)|") do
+            for name in row:gmatch("[`]" .. prefix .. "([%l%d]+)%(") do
+                names[name] = true
+            end
+        end
+        return names
+    end
+
+    it("minisock.resty", function()
+        local resty = require "minisock.resty"
+        local page = "docs/resty.md"
+        assert.are.same({}, compare(in_left_column(page, ""), resty))
+        local names = in_left_column(page, "sock:")
+        names.setclientcert = true -- among what differs
+        local methods = getmetatable(resty.tcp()).__index
+        local udp = getmetatable(resty.udp()).__index
+        assert.are.same({}, compare(names,
+            setmetatable({ setpeername = udp.setpeername },
+                { __index = methods })))
+        for name in pairs(udp) do
+            if not name:find("^__") then assert.is_true(names[name]) end
+        end
+        for name in pairs(methods) do
+            if not name:find("^__") then assert.is_true(names[name]) end
+        end
+    end)
+
+    it("minisock.luasocket", function()
+        local core = require "minisock.luasocket"
+        local unix = require "minisock.luasocket.unix"
+        local page = support.slurp("docs/luasocket.md")
+        for name, value in pairs(core) do
+            if type(value) == "function" and not name:find("^__") then
+                assert.is_truthy(page:find("`" .. name .. "`", 1, true), name)
+            end
+        end
+        for name in pairs(core.dns) do
+            assert.is_truthy(page:find("`dns." .. name .. "`", 1, true), name)
+        end
+        local options = require "minisock.luasocket.options"
+        for kind, title in pairs({ tcp = "TCP", udp = "UDP", unix = "Unix" })
+        do
+            local row = page:match("\n| " .. title .. " | ([^\n]*) |\n")
+            local names = {}
+            for name in row:gmatch("`([^`]*)`") do names[name] = true end
+            for name in pairs(options[kind]) do
+                assert.is_true(names[name], name)
+                names[name] = nil
+            end
+            assert.are.same({}, names)
+        end
+        assert.is_function(unix.stream)
+        assert.is_function(unix.dgram)
     end)
 
     it("minisock.lsocket", function()
