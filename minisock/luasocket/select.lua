@@ -9,16 +9,28 @@ local band, bor = bit.band, bit.bor
 local POLLIN, POLLOUT = ms.POLLIN, ms.POLLOUT
 local FAILED = bor(ms.POLLERR, ms.POLLHUP, ms.POLLNVAL)
 
--- What a socket of anyone's has for a descriptor; nil for none.
+local function index(sock, name)
+    return sock[name]
+end
+
+-- A method of anyone's socket, or nil; of a cdata that has no such field, to
+-- index it raises.
+local function method(sock, name)
+    if type(sock) ~= "cdata" then return sock[name] end
+    local known, value = pcall(index, sock, name)
+    return known and value or nil
+end
+
+-- What a socket has for a descriptor; nil for none.
 local function descriptor_of(sock)
-    local getfd = sock.getfd
+    local getfd = method(sock, "getfd")
     local answer = getfd and getfd(sock)
     local fd = check.number(answer)
     if fd and fd >= 0 and bit.tobit(fd) == fd then return fd end
 end
 
 local function is_dirty(sock)
-    local dirty = sock.dirty
+    local dirty = method(sock, "dirty")
     local answer = dirty and dirty(sock)
     return answer and answer ~= 0
 end
@@ -29,7 +41,9 @@ local function add(ready, sock)
     ready[n], ready[sock] = sock, n
 end
 
-local UNLIKE_SOCKETS = { number = true, boolean = true, ["function"] = true }
+local UNLIKE_SOCKETS = {
+    number = true, boolean = true, ["function"] = true, thread = true,
+}
 
 -- The sockets of a list that have a descriptor, and which of the descriptors
 -- to be polled that is. Each of these is polled once: poll(2) refuses more
