@@ -32,7 +32,7 @@ all: $(SHIM)
 
 $(BUILD)/constants.h: shim/constants.list
 	@mkdir -p $(@D)
-	sed 's/#.*//' $< | tr -s ' ' '\n' | sed -n \
+	sed 's/#.*//' $< | tr -s ' ' '\n' | LC_ALL=C sort -u | sed -n \
 	    's/..*/#ifdef &\nCONSTANT(&)\n#endif/p' > $@
 
 $(SHIM): $(SOURCES) $(HEADERS) minisock/cdefs.lua
@@ -58,6 +58,28 @@ telemetry:
 	@.ci/deps test
 	@$(MAKE) --no-print-directory all
 	$(LUA_ENV) LUAJIT=$(LUAJIT) $(LUAJIT) spec/telemetry_rates.lua
+
+BENCH_CC = $(CC) -std=c11 -O2 $(WARNINGS)
+
+### bench: speed beside C and other libraries (ONLY=pingpong ROUNDS=3 for less)
+bench:
+	@.ci/deps bench
+	@$(MAKE) --no-print-directory all bench-programs
+	$(LUA_ENV) LUAJIT=$(LUAJIT) BUILD=$(BUILD) $(LUAJIT) bench/run.lua
+
+bench-programs: $(addprefix $(BUILD)/bench/, peer floor mark.so)
+
+$(BUILD)/bench/peer: bench/peer.c
+	@mkdir -p $(@D)
+	$(BENCH_CC) -o $@ $^
+
+$(BUILD)/bench/floor: bench/floor.c bench/mark.c
+	@mkdir -p $(@D)
+	$(BENCH_CC) -o $@ $^
+
+$(BUILD)/bench/mark.so: bench/mark.c
+	@mkdir -p $(@D)
+	$(BENCH_CC) -fPIC -shared -o $@ $^
 
 ### lint: luacheck, and the shim by gcc and clang without a warning
 lint:
@@ -118,6 +140,6 @@ install: all
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: help all demo test telemetry lint asan valgrind run-specs deps install \
-    clean
+.PHONY: help all demo test telemetry bench bench-programs lint asan valgrind \
+    run-specs deps install clean
 .DEFAULT_GOAL := all

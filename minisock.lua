@@ -13,11 +13,7 @@ local buffers = require "minisock.buffers"
 local cdefs = require "minisock.cdefs"
 local check = require "minisock.check"
 local clock = require "minisock.clock"
-local datagram = require "minisock.datagram"
 local errors = require "minisock.errors"
-local options = require "minisock.options"
-local poll = require "minisock.poll"
-local resolver = require "minisock.resolver"
 
 -- The names are our own, so that no other library's declaration of the same
 -- call, which would come first or later, can change what is called here. The
@@ -51,7 +47,6 @@ local errno, ffi_string = ffi.errno, ffi.string
 local fail = errors.fail
 local absent = check.absent
 local family_of, take = address.family, address.take
-local lookup = resolver.lookup
 local min = math.min
 local FOREVER = math.huge
 local INT_MAX = 2^31 - 1
@@ -59,22 +54,15 @@ local INT_MAX = 2^31 - 1
 local AF_UNIX = constant("AF_UNIX")
 local AF_INET = constant("AF_INET")
 local AF_INET6 = constant("AF_INET6")
-local AI_PASSIVE = constant("AI_PASSIVE")
 local MSG_DONTWAIT = constant("MSG_DONTWAIT")
 local MSG_NOSIGNAL = constant("MSG_NOSIGNAL")
 local SHUT_RDWR = constant("SHUT_RDWR")
 local SOCK_CLOEXEC = constant("SOCK_CLOEXEC")
 local SOCK_DGRAM = constant("SOCK_DGRAM")
-local SOCK_NONBLOCK = constant("SOCK_NONBLOCK")
 local SOCK_STREAM = constant("SOCK_STREAM")
-local SOMAXCONN = constant("SOMAXCONN")
 
-local EADDRNOTAVAIL = constant("EADDRNOTAVAIL")
-local EAFNOSUPPORT = constant("EAFNOSUPPORT")
 local EAGAIN = constant("EAGAIN")
 local EBADF = constant("EBADF")
-local ECONNABORTED = constant("ECONNABORTED")
-local EINPROGRESS = constant("EINPROGRESS")
 local EINTR = constant("EINTR")
 local EINVAL = constant("EINVAL")
 local ENOTSOCK = constant("ENOTSOCK")
@@ -89,6 +77,8 @@ local sent = ffi.new("int[1]")
 local BUFSIZE = buffers.BUFSIZE
 local DEFAULT_TIMEOUT = clock.DEFAULT_TIMEOUT
 
+local gather -- once it was wanted
+
 local M = {
     VERSION = cdefs.VERSION,
     BUFSIZE = BUFSIZE,
@@ -100,19 +90,27 @@ local M = {
     inet6addr = address.inet6addr,
     parseaddr = address.parseaddr,
     getnameinfo = address.getnameinfo,
-    getaddrinfo = resolver.getaddrinfo,
-    sendto = datagram.sendto,
-    recvfrom = datagram.recvfrom,
-    poll = poll.poll,
-    pollfd = poll.pollfd,
-    unpollfd = poll.unpollfd,
-    msleep = poll.msleep,
-    setsockopt = options.setsockopt,
-    getsockopt = options.getsockopt,
 }
 
--- What few programs use, in modules that are loaded when it is asked for.
+-- What not every program uses, in modules that are loaded when it is asked for:
+-- nginx without a code cache loads all of this for each request.
 local LATER = {
+    accept = "minisock.server",
+    bind = "minisock.server",
+    bindfd = "minisock.server",
+    listen = "minisock.server",
+    connect = "minisock.client",
+    connectfd = "minisock.client",
+    startconnect = "minisock.client",
+    getaddrinfo = "minisock.resolver",
+    msleep = "minisock.poll",
+    poll = "minisock.poll",
+    pollfd = "minisock.poll",
+    unpollfd = "minisock.poll",
+    getsockopt = "minisock.options",
+    setsockopt = "minisock.options",
+    recvfrom = "minisock.datagram",
+    sendto = "minisock.datagram",
     atmark = "minisock.descriptor",
     disconnect = "minisock.datagram",
     dup = "minisock.descriptor",
@@ -122,6 +120,8 @@ local LATER = {
     sendfile = "minisock.descriptor",
     setcloexec = "minisock.descriptor",
     setnonblocking = "minisock.descriptor",
+    recvmany = "minisock.batch",
+    sendmany = "minisock.batch",
     getinterfaces = "minisock.interfaces",
     recvmsg = "minisock.messages",
     sendmsg = "minisock.messages",
@@ -143,6 +143,13 @@ setmetatable(M, {
         return value
     end,
 })
+
+--- Loads at once what is loaded when it is asked for otherwise: for programs
+--- that can't open files later, be it in a chroot or out of descriptors.
+function M.load()
+    for name in pairs(LATER) do local _ = M[name] end
+    gather = require "minisock.gather"
+end
 
 ---------------------------------------------------------------------------
 -- Making descriptors
@@ -237,307 +244,17 @@ function M.getpeername(fd)
 end
 
 ---------------------------------------------------------------------------
--- Servers
----------------------------------------------------------------------------
-
-local BIND_OPTIONS = {
-    backlog = "count",
-    reuseport = "boolean",
-    v6only = "boolean",
-    timeout = "timeout in milliseconds",
-}
-
-local function set_listener_options(fd, family, opts, v6only)
-    local code = 0
-    if family ~= AF_UNIX then code = options.put(fd, "SO_REUSEADDR", 1) end
-    if code == 0 and opts.reuseport then
-        code = options.put(fd, "SO_REUSEPORT", 1)
-    end
-    if code == 0 and family == AF_INET6 and v6only ~= nil then
-        code = options.put(fd, "IPV6_V6ONLY", v6only and 1 or 0)
-    end
-    return code
-end
-
-local function bind_and_listen(fd, addr, backlog)
-    if C.minisock_bind(fd, addr, #addr) < 0 then return errno() end
-    if C.minisock_listen(fd, backlog or SOMAXCONN) < 0 then return errno() end
-    return 0
-end
-
--- Returns a listener, or nil and an errno.
-local function listener(addr, opts, v6only)
-    local family = family_of(addr)
-    if not family then return nil, EINVAL end
-    local fd = C.minisock_socket(family, bor(SOCK_STREAM, SOCK_CLOEXEC), 0)
-    if fd < 0 then return nil, errno() end
-    local code = set_listener_options(fd, family, opts, v6only)
-    if code == 0 then code = bind_and_listen(fd, addr, opts.backlog) end
-    if code == 0 then return fd end
-    C.minisock_close(fd)
-    return nil, code
-end
-
--- The wildcard address of IPv6 serves IPv4 too. IPv4's own is for machines
--- without IPv6; were it taken because a port is busy, the server would listen
--- on half of what was asked for.
-local function bind_wildcard(service, opts)
-    local v6only = opts.v6only or false
-    local code
-    for _, family in ipairs({ AF_INET6, AF_INET }) do
-        local hints =
-            { family = family, socktype = SOCK_STREAM, flags = AI_PASSIVE }
-        local list, eai, system = lookup(nil, service, hints, FOREVER)
-        if not list then return resolver.fail("bind", eai, system) end
-        local fd
-        fd, code = listener(list[1], opts, v6only)
-        if fd then return fd, M.getsockname(fd) end
-        if v6only or code ~= EAFNOSUPPORT and code ~= EADDRNOTAVAIL then
-            break
-        end
-    end
-    return fail("bind", code)
-end
-
-local PASSIVE = { socktype = SOCK_STREAM, flags = AI_PASSIVE }
-
-local function bind_host(host, service, opts)
-    local list, eai, system = lookup(host, service, PASSIVE,
-        deadline(opts.timeout or FOREVER))
-    if not list then return resolver.fail("bind", eai, system) end
-    local code
-    for _, addr in ipairs(list) do
-        local fd
-        fd, code = listener(addr, opts, opts.v6only)
-        if fd then return fd, M.getsockname(fd) end
-    end
-    return fail("bind", code)
-end
-
----@class minisock.bind_options
----@field backlog? integer SOMAXCONN by default
----@field reuseport? boolean SO_REUSEPORT
----@field v6only? boolean IPV6_V6ONLY; by default false for every address of
---- this machine, else what the system has as its default
----@field timeout? number in ms, for the resolver; for ever by default
-
---- Makes a stream socket that listens: on a raw address, `bind(addr, opts)`,
---- or on a host and a service, `bind(host, service, opts)`.
----@see bind(2), listen(2)
----@overload fun(addr: string, opts?: table): integer?, string?, integer?
----@param host? string nil, "" or "*" for every address of this machine, by
---- IPv6 and IPv4 where there are both
----@param service string|integer 0 for a free port
----@param opts? minisock.bind_options
----@return integer? fd, string? addr_or_message, integer? code addr is what the
---- socket is bound to, and comes with the host form only
-function M.bind(host, service, opts)
-    if absent(service) or type(service) == "table" then
-        local addr = check.string(host, 1, "bind", "address")
-        local given, position = service, 2
-        if absent(given) then given, position = opts, 3 end
-        opts = check.options(given, position, "bind", BIND_OPTIONS)
-        local fd, code = listener(addr, opts, opts.v6only)
-        if not fd then return fail("bind", code) end
-        return fd
-    end
-    host = check.optional_string(host, 1, "bind", "host")
-    service = check.service(service, 2, "bind")
-    opts = check.options(opts, 3, "bind", BIND_OPTIONS)
-    if host == nil or host == "" or host == "*" then
-        return bind_wildcard(service, opts)
-    end
-    return bind_host(host, service, opts)
-end
-
---- Binds a socket to a raw address.
----@see bind(2)
----@param fd integer
----@param addr string
----@return true? done, string? message, integer? code
-function M.bindfd(fd, addr)
-    fd = check.descriptor(fd, 1, "bindfd")
-    addr = check.string(addr, 2, "bindfd", "address")
-    if not family_of(addr) then return fail("bindfd", EINVAL) end
-    if C.minisock_bind(fd, addr, #addr) < 0 then
-        return fail("bindfd", errno())
-    end
-    return true
-end
-
---- Makes a bound socket listen.
----@see listen(2)
----@param fd integer
----@param backlog? integer SOMAXCONN by default
----@return true? done, string? message, integer? code
-function M.listen(fd, backlog)
-    fd = check.descriptor(fd, 1, "listen")
-    backlog = check.int(backlog, 2, "listen", SOMAXCONN)
-    if C.minisock_listen(fd, backlog) < 0 then
-        return fail("listen", errno())
-    end
-    return true
-end
-
--- What accept and its like say of a connection that came to nothing, or of
--- none yet; the shim goes on from there.
-local TRY_AGAIN = { [EAGAIN] = true, [EINTR] = true, [ECONNABORTED] = true }
-
--- Without a timeout one call does both, to wait and to accept.
-local function accept_any(fd)
-    length[0] = ADDRESS_SIZE
-    local client = C.minisock_accept4(fd, peer, length, SOCK_CLOEXEC)
-    if client >= 0 then return client end
-    local code = errno()
-    if not TRY_AGAIN[code] then return -code end
-    length[0] = ADDRESS_SIZE
-    return shim.minisock_accept_wait(fd, peer, length, FOREVER)
-end
-
---- Accepts a connection; the descriptor is a blocking one. A timeout makes the
---- listener non-blocking and leaves it so, since nothing else keeps a deadline
---- when several processes accept from one listener.
----@see accept(2)
----@param fd integer
----@param timeout? number in ms, for ever by default
----@return integer? fd, string? addr_or_message, integer? code
-function M.accept(fd, timeout)
-    fd = check.descriptor(fd, 1, "accept")
-    timeout = check.timeout(timeout, 2, "accept", FOREVER)
-    local client
-    if timeout == FOREVER then
-        client = accept_any(fd)
-    else
-        length[0] = ADDRESS_SIZE
-        client =
-            shim.minisock_accept_wait(fd, peer, length, deadline(timeout))
-    end
-    if client < 0 then return fail("accept", -client) end
-    return client, take(peer, length[0])
-end
-
----------------------------------------------------------------------------
--- Clients
----------------------------------------------------------------------------
-
--- A connection that isn't there yet. Of EAGAIN the shim knows which it is: a
--- Unix server's queue is full, or something is really missing.
-local UNDER_WAY = { [EINPROGRESS] = true, [EINTR] = true, [EAGAIN] = true }
-
--- Returns 0 or -errno.
-local function connect_by(fd, addr, limit)
-    if C.minisock_connect(fd, addr, #addr) == 0 then return 0 end
-    local code = errno()
-    if not UNDER_WAY[code] then return -code end
-    return shim.minisock_connect_wait(fd, addr, #addr, code, limit)
-end
-
--- Only a non-blocking socket lets a connection be given up at a deadline.
--- Returns a blocking descriptor, or nil and an errno.
-local function open_connection(addr, limit)
-    local family = family_of(addr)
-    if not family then return nil, EINVAL end
-    local mode = limit == FOREVER and SOCK_CLOEXEC
-        or bor(SOCK_CLOEXEC, SOCK_NONBLOCK)
-    local fd = C.minisock_socket(family, bor(SOCK_STREAM, mode), 0)
-    if fd < 0 then return nil, errno() end
-    local code = connect_by(fd, addr, limit)
-    if code == 0 and limit ~= FOREVER then
-        code = shim.minisock_set_nonblocking(fd, 0)
-    end
-    if code == 0 then return fd end
-    C.minisock_close(fd)
-    return nil, -code
-end
-
-local STREAM = { socktype = SOCK_STREAM }
-
-local function connect_host(host, service, timeout)
-    local limit = deadline(timeout)
-    local list, eai, system = lookup(host, service, STREAM, limit)
-    if not list then return resolver.fail("connect", eai, system) end
-    local code
-    for i, addr in ipairs(list) do
-        local fd
-        fd, code = open_connection(addr, clock.share(limit, #list - i + 1))
-        if fd then return fd, addr end
-    end
-    return fail("connect", code)
-end
-
---- Connects a stream socket: to a raw address, `connect(addr, nil, timeout)`,
---- or to a host and a service, trying every address of the host's. The
---- descriptor is a blocking one.
----@see connect(2)
----@overload fun(addr: string, service: nil, timeout?: number): integer?
----@param host string
----@param service string|integer
----@param timeout? number in ms, for the resolver and every address together;
---- for ever by default
----@return integer? fd, string? addr_or_message, integer? code addr is the one
---- that answered, and comes with the host form only; the code is an errno, or
---- an EAI code
-function M.connect(host, service, timeout)
-    timeout = check.timeout(timeout, 3, "connect", FOREVER)
-    if absent(service) then
-        local addr = check.string(host, 1, "connect", "address")
-        local fd, code = open_connection(addr, deadline(timeout))
-        if not fd then return fail("connect", code) end
-        return fd
-    end
-    host = check.string(host, 1, "connect", "host")
-    service = check.service(service, 2, "connect")
-    return connect_host(host, service, timeout)
-end
-
---- Connects a socket to a raw address. After a timeout the attempt goes on:
---- poll for POLLOUT and ask for SO_ERROR, or close the descriptor.
----@see connect(2)
----@param fd integer
----@param addr string
----@param timeout? number in ms, for ever by default
----@return true? done, string? message, integer? code
-function M.connectfd(fd, addr, timeout)
-    fd = check.descriptor(fd, 1, "connectfd")
-    addr = check.string(addr, 2, "connectfd", "address")
-    timeout = check.timeout(timeout, 3, "connectfd", FOREVER)
-    if not family_of(addr) then return fail("connectfd", EINVAL) end
-    local blocking = timeout ~= FOREVER
-        and shim.minisock_is_nonblocking(fd) == 0
-    if blocking then shim.minisock_set_nonblocking(fd, 1) end
-    local code = connect_by(fd, addr, deadline(timeout))
-    if blocking then shim.minisock_set_nonblocking(fd, 0) end
-    if code < 0 then return fail("connectfd", -code) end
-    return true
-end
-
---- Begins to connect a non-blocking socket, and looks no further: poll for
---- POLLOUT, then ask for SO_ERROR.
----@see connect(2)
----@param fd integer
----@param addr string
----@return true? done, string? message, integer? code EINPROGRESS while it is
---- under way
-function M.startconnect(fd, addr)
-    fd = check.descriptor(fd, 1, "startconnect")
-    addr = check.string(addr, 2, "startconnect", "address")
-    if not family_of(addr) then return fail("startconnect", EINVAL) end
-    if C.minisock_connect(fd, addr, #addr) < 0 then
-        return fail("startconnect", errno())
-    end
-    return true
-end
-
----------------------------------------------------------------------------
 -- Reading and writing
 ---------------------------------------------------------------------------
 
 -- Nothing there yet, or not a socket: the shim waits, and knows read(2).
 local READ_ON = { [EAGAIN] = true, [EINTR] = true, [ENOTSOCK] = true }
 
--- Data that is there costs this one call, whatever the timeout.
+-- Data that is there costs this one call, whatever the timeout; without one, so
+-- does waiting for it.
 local function receive(fd, buffer, size, timeout)
-    local n = C.minisock_recv(fd, buffer, size, MSG_DONTWAIT)
+    local n = C.minisock_recv(fd, buffer, size,
+        timeout == FOREVER and 0 or MSG_DONTWAIT)
     if n >= 0 then return n end
     local code = errno()
     if not READ_ON[code] then return -code end
@@ -688,32 +405,47 @@ local function send_buffer(fd, buffer, n, timeout)
     return code, count
 end
 
+-- A list of strings; returns as send_all does.
+local function send_list(fd, list, timeout)
+    gather = gather or require "minisock.gather"
+    return gather.send(fd, list, timeout, send_all)
+end
+
 --- Sends all of the data, waiting for room as often as it takes. On a datagram
 --- socket it is one datagram, an empty one too.
 ---@see send(2)
 ---@param fd integer
----@param data string|string.buffer|ffi.cdata* of a string.buffer, what is sent
---- is consumed; an array or a pointer needs n. NOTHING CHECKS that as much lies
---- behind a pointer
+---@param data string|string[]|string.buffer|ffi.cdata* a list of strings goes
+--- out in one system call; of a string.buffer, what is sent is consumed; an
+--- array or a pointer needs n. NOTHING CHECKS that as much lies behind a
+--- pointer
 ---@param timeout? number in ms, for all of it; for ever by default
----@param n? integer how many bytes, from the start; all of them by default
+---@param n? integer how many bytes, from the start; all of them by default, and
+--- always of a list
 ---@return integer? sent, string? message, integer? code, integer? sent_before
 --- after a failure, how many bytes were sent before it
 function M.sendall(fd, data, timeout, n)
     fd = check.descriptor(fd, 1, "sendall")
     timeout = check.timeout(timeout, 3, "sendall", FOREVER)
-    local room, send = buffers.readable(data), send_all
-    if not room then
-        if buffers.is_buffer(data) then
-            send = send_buffer
-        else
-            data = check.string(data, 2, "sendall", "string, " .. MEMORY)
+    local code, count
+    if type(data) == "table" then
+        if not absent(n) then check.fail(4, "sendall", "nothing", n) end
+        code, count = send_list(fd, data, timeout)
+        if not code then check.fail(2, "sendall", "list of strings", data) end
+    else
+        local room, send = buffers.readable(data), send_all
+        if not room then
+            if buffers.is_buffer(data) then
+                send = send_buffer
+            else
+                data = check.string(data, 2, "sendall", "string, " .. MEMORY)
+            end
+            room = #data
+            if absent(n) then n = room end
         end
-        room = #data
-        if absent(n) then n = room end
+        n = check.integer(n, 4, "sendall", 0, min(room, INT_MAX))
+        code, count = send(fd, data, n, timeout)
     end
-    n = check.integer(n, 4, "sendall", 0, min(room, INT_MAX))
-    local code, count = send(fd, data, n, timeout)
     if code == 0 then return count end
     local _, message, why = fail("sendall", -code)
     return nil, message, why, count

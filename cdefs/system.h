@@ -65,4 +65,39 @@ struct minisock_timeval {
     long seconds;
     long microseconds;
 };
+
+struct minisock_msghdr {
+    void *name;
+    uint32_t name_size;
+    struct minisock_iovec *pieces;
+    size_t piece_count;
+    void *control;
+    size_t control_size;
+    int flags;
+};
+
+struct minisock_mmsghdr {
+    struct minisock_msghdr header;
+    uint32_t size;
+};
 )
+
+/* Of the 64 bits that are the caller's, the first half is a descriptor. */
+#if defined(__x86_64__) || defined(__i386__)
+CDEF(
+struct minisock_epoll_event {
+    int events;
+    int fd;
+    int serial;
+};
+)
+#else
+CDEF(
+struct minisock_epoll_event {
+    int events;
+    int padding;
+    int fd;
+    int serial;
+};
+)
+#endif

@@ -18,6 +18,7 @@ if not pcall(ffi.typeof, "struct minisock_address_1") then
     int minisock_getnameinfo(const void *, uint32_t, char *, uint32_t, char *,
                              uint32_t, int) __asm__("getnameinfo");
     uint32_t minisock_if_nametoindex(const char *) __asm__("if_nametoindex");
+    int minisock_memcmp(const void *, const void *, size_t) __asm__("memcmp");
     ]]
 end
 
@@ -164,6 +165,19 @@ function address.take(buffer, length)
         addr = addr:sub(1, FAMILY_SIZE + PATH_SIZE)
     end
     return addr
+end
+
+--- The same, but where it is the address in `last` that string is returned: to
+--- make a string anew is most of the work of receiving a small datagram.
+---@param buffer ffi.cdata*
+---@param length integer
+---@param last string
+---@return string
+function address.take_again(buffer, length, last)
+    if #last == length and C.minisock_memcmp(buffer, last, length) == 0 then
+        return last
+    end
+    return address.take(buffer, length)
 end
 
 local function parse_unix(addr)

@@ -16,9 +16,12 @@ buffers.UDPMAXSIZE = 2048
 local LIMIT = 2^20
 buffers.LIMIT = LIMIT
 
-local scratch, capacity = ffi.new("uint8_t[?]", 65536), 65536
+local SMALLEST = 65536
+
+local scratch, capacity = nil, 0
 
 local function grow(size)
+    size = math.max(size, SMALLEST)
     local larger = ffi.new("uint8_t[?]", size)
     if size <= LIMIT then scratch, capacity = larger, size end
     return larger

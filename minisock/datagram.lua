@@ -15,7 +15,7 @@ local shim = cdefs.shim
 local constant = cdefs.constant
 local band = bit.band
 local deadline, errno = clock.deadline, ffi.errno
-local family_of, take = address.family, address.take
+local family_of, take_again = address.family, address.take_again
 local min = math.min
 
 if not pcall(ffi.typeof, "struct minisock_datagram_1") then
@@ -39,6 +39,8 @@ local incoming = ffi.new("struct minisock_message")
 local piece = ffi.new("struct minisock_iovec[1]")
 incoming.pieces, incoming.piece_count = piece, 1
 local ADDRESS_SIZE = ffi.sizeof(incoming.addr)
+
+local peer = "" -- the last one
 
 local datagram = {}
 
@@ -87,8 +89,8 @@ function datagram.recvfrom(fd, timeout, max)
     incoming.addr_length = ADDRESS_SIZE
     local n = shim.minisock_recvmsg_wait(fd, incoming, 0, deadline(timeout))
     if n < 0 then return errors.fail("recvfrom", -n) end
-    return ffi.string(buffer, n), take(incoming.addr, incoming.addr_length),
-        band(incoming.flags, MSG_TRUNC) ~= 0
+    peer = take_again(incoming.addr, incoming.addr_length, peer)
+    return ffi.string(buffer, n), peer, band(incoming.flags, MSG_TRUNC) ~= 0
 end
 
 -- sa_family_t of AF_UNSPEC, in a sockaddr as long as any.

@@ -46,10 +46,16 @@ end
 -- Puts the pieces together: once for what is wanted, however many they are.
 local function join(self)
     if self.tail_size == 0 then return end
-    local rest = self.data:sub(self.at)
-    self.searched = math.max(0, self.searched - self.at + 1)
-    self.data, self.at = rest .. table.concat(self.tail), 1
-    self.tail, self.tail_size, self.tail_searched = {}, 0, 0
+    local tail = self.tail
+    if self.at > #self.data and #tail == 1 then
+        self.data, self.searched = tail[1], 0
+        tail[1] = nil
+    else
+        local rest = self.data:sub(self.at)
+        self.searched = math.max(0, self.searched - self.at + 1)
+        self.data, self.tail = rest .. table.concat(tail), {}
+    end
+    self.at, self.tail_size, self.tail_searched = 1, 0, 0
 end
 
 --- Takes n bytes, or all there are if these are fewer.
@@ -57,10 +63,14 @@ end
 ---@return string
 function Reader:take(n)
     if n > #self.data - self.at + 1 then join(self) end
-    local at = self.at
-    local last = math.min(at + n - 1, #self.data)
+    local data, at = self.data, self.at
+    if at == 1 and n >= #data then -- no copy
+        self.data, self.searched = "", 0
+        return data
+    end
+    local last = math.min(at + n - 1, #data)
     self.at = last + 1
-    return self.data:sub(at, last)
+    return data:sub(at, last)
 end
 
 --- Takes all there is.
@@ -136,9 +146,9 @@ function Reader:take_line()
     return line
 end
 
--- A loop of its own, so that LuaJIT compiles what is in the buffer already as
--- part of the caller's.
-local function read_until(self, fd, deadline, longest, take, wanted)
+-- A loop of its own: LuaJIT compiles what is outside of a loop as part of the
+-- caller's, and one read is what most programs need.
+local function read_on(self, fd, deadline, longest, take, wanted)
     while true do
         local count, message, code =
             self:fill(fd, math.min(longest, clock.left(deadline)))
@@ -161,7 +171,13 @@ end
 function Reader:receive(fd, deadline, longest, take, wanted)
     local found = take(self, wanted)
     if found then return found end
-    return read_until(self, fd, deadline, longest, take, wanted)
+    local count, message, code =
+        self:fill(fd, math.min(longest, clock.left(deadline)))
+    if not count then return nil, message, code end
+    if count == 0 then return nil end
+    found = take(self, wanted)
+    if found then return found end
+    return read_on(self, fd, deadline, longest, take, wanted)
 end
 
 return reader

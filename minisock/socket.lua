@@ -10,6 +10,7 @@ local clock = require "minisock.clock"
 local errors = require "minisock.errors"
 local options = require "minisock.options"
 local owner = require "minisock.owner"
+local patient = require "minisock.patient"
 local reader = require "minisock.reader"
 local resolver = require "minisock.resolver"
 
@@ -20,6 +21,7 @@ local EALREADY, EBADF, ECONNRESET = ms.EALREADY, ms.EBADF, ms.ECONNRESET
 local EISCONN, ETIME, ETIMEDOUT = ms.EISCONN, ms.ETIME, ms.ETIMEDOUT
 local POLLOUT = ms.POLLOUT
 local SOCK_DGRAM, SOCK_STREAM = ms.SOCK_DGRAM, ms.SOCK_STREAM
+local SOL_SOCKET, SO_RCVTIMEO = ms.SOL_SOCKET, ms.SO_RCVTIMEO
 
 local socket = {
     ERROR_TIMEOUT = "Operation timed out",
@@ -45,20 +47,28 @@ setmetatable(socket, {
 ---@field type integer
 ---@field protocol integer
 ---@field timeout number in seconds; negative is for ever
+---@field patience? number the SO_RCVTIMEO that the descriptor has for it, in ms
+---@field nonblocking? boolean the descriptor was made so for it
+---@field shared? boolean no SO_RCVTIMEO, which others would meet as well
 ---@field settled? boolean it is bound or connected, or of others' making
 ---@field options? table what was set, for a descriptor of another family
 ---@field reader? minisock.reader once something was read through it
 local Socket = {}
 Socket.__index = Socket
 
-local function new(fd, family, socktype, protocol)
-    return setmetatable({
+-- What most objects have in common, for a server may hold many.
+Socket.timeout = -1
+Socket.protocol = 0
+
+local function new(fd, family, socktype, protocol, settled)
+    local self = setmetatable({
         owner = owner.new(fd),
         family = family,
         type = socktype,
-        protocol = protocol,
-        timeout = -1,
+        settled = settled,
     }, Socket)
+    if protocol ~= 0 then self.protocol = protocol end
+    return self
 end
 
 -- In milliseconds, as the core wants it.
@@ -66,6 +76,37 @@ local function timeout_of(self)
     local timeout = self.timeout
     if timeout < 0 then return math.huge end
     return timeout * 1000
+end
+
+-- Readies the descriptor for the timeout: a long one is SO_RCVTIMEO's, since
+-- that costs no call of its own; a short one poll's, which is more exact.
+local function apply_timeout(self)
+    local fd, timeout = self.owner.fd, self.timeout * 1000
+    if fd < 0 then return end
+    local patience = timeout >= patient.LEAST and timeout <= patient.MOST
+        and not self.shared and self.type == SOCK_STREAM and timeout or nil
+    if patience ~= self.patience then
+        patient.set(fd, patience)
+        self.patience = patience
+    end
+    local nonblocking = timeout >= 0 and not patience
+    if nonblocking ~= (self.nonblocking or false) then
+        ms.setnonblocking(fd, nonblocking)
+        self.nonblocking = nonblocking
+    end
+end
+
+-- For another descriptor, ours or one that others have had.
+local function apply_to_new(self, shared)
+    self.patience, self.nonblocking, self.shared = nil, nil, shared
+    apply_timeout(self)
+end
+
+-- From now on others may read from it, and must find it as they expect.
+local function share(self)
+    if self.shared then return end
+    self.shared = true
+    if self.patience then apply_timeout(self) end
 end
 
 -- The results of a failed call of the core's, in the words of this module.
@@ -124,8 +165,8 @@ function socket.fromfd(fd)
     local family, _, code = ms.getsockopt(fd, "SO_DOMAIN")
     if not family then return nil, errors.text(code), code end
     local sock = new(fd, family, ms.getsockopt(fd, "SO_TYPE"),
-        ms.getsockopt(fd, "SO_PROTOCOL"))
-    sock.settled = true
+        ms.getsockopt(fd, "SO_PROTOCOL"), true)
+    sock.shared = true
     return sock
 end
 
@@ -216,7 +257,7 @@ local function renew(self, family)
     for _, option in pairs(self.options or {}) do
         ms.setsockopt(fd, option[1], option[2], option[3])
     end
-    if self.timeout >= 0 then ms.setnonblocking(fd, true) end
+    apply_to_new(self, self.shared)
     return 0
 end
 
@@ -335,6 +376,7 @@ function Socket:listen(backlog)
         ms.listen(self.owner.fd, math.max(backlog, 0))
     if not done then return failure(self, message, code) end
     self.settled = true -- without an address of its own it got one
+    share(self) -- what it accepts would inherit SO_RCVTIMEO
     return true
 end
 
@@ -345,9 +387,7 @@ function Socket:accept()
     local fd, message, code =
         owner.open(ms.accept, self.owner.fd, timeout_of(self))
     if not fd then return failure(self, message, code) end
-    local sock = new(fd, self.family, self.type, self.protocol)
-    sock.settled = true
-    return sock
+    return new(fd, self.family, self.type, self.protocol, true)
 end
 
 ---------------------------------------------------------------------------
@@ -370,8 +410,9 @@ function Socket:read(maxsize)
     if buffered and buffered:available() > 0 then
         return buffered:take(maxsize)
     end
+    local read = self.patience and patient.read or ms.read
     local data, message, code =
-        ms.read(self.owner.fd, timeout_of(self), maxsize)
+        read(self.owner.fd, timeout_of(self), maxsize)
     if not data then return "", select(2, failure(self, message, code)) end
     if data == "" and not is_datagram(self) then return "", ERROR_CLOSED end
     return data
@@ -393,29 +434,58 @@ function Socket:write(data)
     return nil, text, why, sent
 end
 
--- Buffers what comes until `take` finds what it wants. What came before a
--- failure stays, for another try; at the end of the stream it is returned. A
--- datagram socket has no end, but empty datagrams.
-local function read_buffered(self, take, wanted)
-    self.reader = self.reader or reader.new()
-    local deadline = clock.deadline(timeout_of(self))
+-- What a reader reads by: patiently where that is the timeout, and not what a
+-- first read has left of it.
+local function reader_of(self)
+    local patience = self.patience
+    if not patience then return ms.read end
+    return function(fd, timeout, max)
+        if timeout > patience - 1 then return patient.read(fd, timeout, max) end
+        return ms.read(fd, timeout, max)
+    end
+end
+
+-- An empty datagram isn't the end of anything.
+local function read_past_empty(self, deadline, take, wanted)
     local found, message, code
     repeat
         found, message, code = self.reader:receive(self.owner.fd, deadline,
             math.huge, take, wanted)
-    until found or message or not is_datagram(self)
+    until found or message
+    return found, message, code
+end
+
+-- Buffers what comes until `take` finds what it wants. What came before a
+-- failure stays, for another try; at the end of the stream it is returned.
+local function read_buffered(self, take, wanted)
+    local buffered = self.reader
+    if not buffered or self.reader_patience ~= self.patience then
+        buffered = buffered or reader.new()
+        buffered.read = reader_of(self)
+        self.reader, self.reader_patience = buffered, self.patience
+    end
+    local deadline = clock.deadline(timeout_of(self))
+    local found, message, code =
+        buffered:receive(self.owner.fd, deadline, math.huge, take, wanted)
     if found then return found end
+    if not message and is_datagram(self) then
+        found, message, code = read_past_empty(self, deadline, take, wanted)
+        if found then return found end
+    end
     if message then return failure(self, message, code) end
-    return nil, ERROR_CLOSED, nil, self.reader:take_rest()
+    return nil, ERROR_CLOSED, nil, buffered:take_rest()
 end
 
 local function take_exactly(buffered, n)
     return buffered:take_exactly(n)
 end
 
+local CR = 13
+
 local function take_line(buffered)
     local line = buffered:take_line()
-    return line and line:gsub("\r$", "", 1) or nil
+    if not line or line:byte(-1) ~= CR then return line end
+    return line:sub(1, -2)
 end
 
 --- Reads a line, through a buffer that `read` empties first.
@@ -476,6 +546,7 @@ function Socket:sendto(data, host, port)
     if self.owner.fd < 0 then return closed() end
     local addr, message, code = destination(self, host, port)
     if not addr then return nil, message, code end
+    if self.patience then share(self) end -- sendto would wait for ever
     local deadline = clock.deadline(timeout_of(self))
     while true do
         local count
@@ -512,6 +583,10 @@ end
 -- Sets an option, as ms.setsockopt takes it, and remembers it for a descriptor
 -- of another family. Set again, it takes no more room.
 local function set_option(self, level, optname, bytes)
+    if level == "SO_RCVTIMEO" or level == SOL_SOCKET
+            and optname == SO_RCVTIMEO then
+        share(self)
+    end
     local done, message, code =
         ms.setsockopt(self.owner.fd, level, optname, bytes)
     if not done then return failure(self, message, code) end
@@ -559,11 +634,8 @@ function Socket:getoption(level, optname)
 end
 
 local function set_mode(self, timeout)
-    local was, is = self.timeout >= 0, timeout >= 0
     self.timeout = timeout
-    if was ~= is and self.owner.fd >= 0 then
-        ms.setnonblocking(self.owner.fd, is)
-    end
+    apply_timeout(self)
 end
 
 --- Sets the timeout of each later call.
@@ -604,6 +676,7 @@ end
 
 ---@return integer fd -1 once it is closed
 function Socket:fileno()
+    share(self)
     return self.owner.fd
 end
 Socket.getfd = Socket.fileno
@@ -614,6 +687,7 @@ Socket.getfd = Socket.fileno
 function Socket:detach()
     local buffered = self.reader
     self.reader = nil
+    share(self)
     return owner.detach(self.owner),
         buffered and buffered:take_rest() or ""
 end
@@ -633,7 +707,7 @@ function Socket:setfd(fd)
     self.family, self.settled, self.reader = family, true, nil
     self.type = ms.getsockopt(fd, "SO_TYPE")
     self.protocol = ms.getsockopt(fd, "SO_PROTOCOL")
-    if self.timeout >= 0 then ms.setnonblocking(fd, true) end
+    apply_to_new(self, true)
     return true
 end
 

@@ -6,6 +6,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/uio.h>
@@ -72,6 +73,24 @@ SAME_FIELD(minisock_group_source_req, interface, group_source_req,
            gsr_interface);
 SAME_FIELD(minisock_group_source_req, group, group_source_req, gsr_group);
 SAME_FIELD(minisock_group_source_req, source, group_source_req, gsr_source);
+
+/* As with cmsg_len, so with what counts here. */
+SAME_SIZE(minisock_msghdr, msghdr);
+SAME_FIELD(minisock_msghdr, name, msghdr, msg_name);
+SAME_FIELD(minisock_msghdr, name_size, msghdr, msg_namelen);
+SAME_FIELD(minisock_msghdr, pieces, msghdr, msg_iov);
+SAME_FIELD(minisock_msghdr, control, msghdr, msg_control);
+SAME_FIELD(minisock_msghdr, flags, msghdr, msg_flags);
+
+SAME_SIZE(minisock_mmsghdr, mmsghdr);
+SAME_FIELD(minisock_mmsghdr, header, mmsghdr, msg_hdr);
+SAME_FIELD(minisock_mmsghdr, size, mmsghdr, msg_len);
+
+SAME_SIZE(minisock_epoll_event, epoll_event);
+SAME_FIELD(minisock_epoll_event, events, epoll_event, events);
+_Static_assert(offsetof(struct minisock_epoll_event, fd) ==
+               offsetof(struct epoll_event, data),
+               "struct epoll_event.data is elsewhere");
 
 _Static_assert(sizeof((struct minisock_interface *)0)->name == IFNAMSIZ,
                "minisock_interface cannot hold every name");

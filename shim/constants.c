@@ -6,29 +6,38 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "minisock.h"
 
-static const struct {
+struct constant {
     const char *name;
     double value;
-} constants[] = {
+};
+
+/* In the order of strcmp(3), in which the Makefile has sorted the list. */
+static const struct constant constants[] = {
 #define CONSTANT(name) { #name, name },
 #include "constants.h"
 };
 
+static int compare(const void *name, const void *constant)
+{
+    return strcmp(name, ((const struct constant *)constant)->name);
+}
+
 /* Returns whether the platform has the constant. */
 int minisock_constant(const char *name, double *value)
 {
-    const size_t count = sizeof constants / sizeof constants[0];
+    const struct constant *found =
+        bsearch(name, constants, sizeof constants / sizeof constants[0],
+                sizeof constants[0], compare);
 
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(constants[i].name, name) == 0) {
-            *value = constants[i].value;
-            return 1;
-        }
-    }
-    return 0;
+    if (found == NULL)
+        return 0;
+    *value = found->value;
+    return 1;
 }

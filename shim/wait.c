@@ -142,6 +142,24 @@ int minisock_read_wait(int fd, void *buffer, size_t size, int error,
 }
 
 /*
+ * One recv(2), on a blocking socket whose SO_RCVTIMEO is the timeout. A signal
+ * ends that; what is left of the timeout is waited for as elsewhere.
+ */
+int minisock_read_within(int fd, void *buffer, size_t size, double timeout)
+{
+    const double deadline = minisock_now() + timeout;
+    ssize_t n = recv(fd, buffer, size, 0);
+
+    if (n >= 0)
+        return (int)n;
+    if (errno == EAGAIN && minisock_now() >= deadline)
+        return -ETIME;
+    if (errno != EINTR && errno != EAGAIN && errno != ENOTSOCK)
+        return -errno;
+    return minisock_read_wait(fd, buffer, size, errno, deadline);
+}
+
+/*
  * The kernel reports no address both for a stream and for a Unix datagram
  * whose sender has no name; the latter is an address, an unnamed one.
  */
@@ -211,6 +229,31 @@ int minisock_recvmsg_wait(int fd, struct minisock_message *message, int flags,
         ready = wait_again(fd, POLLIN | POLLRDHUP, deadline, &pause);
         if (ready < 0)
             return ready;
+    }
+}
+
+/* Goes on after a recvmmsg(2) that ended with error. */
+int minisock_recvmmsg_wait(int fd, struct minisock_mmsghdr *headers,
+                           uint32_t count, int error, double deadline)
+{
+    double pause = 0;
+
+    if (is_over(error, deadline))
+        return -ETIME;
+    for (;;) {
+        int ready = wait_again(fd, POLLIN | POLLRDHUP, deadline, &pause);
+        int n;
+
+        if (ready < 0)
+            return ready;
+        n = recvmmsg(fd, (struct mmsghdr *)(void *)headers, count,
+                     MSG_DONTWAIT, NULL);
+        if (n >= 0)
+            return n;
+        if (!is_transient(errno))
+            return -errno;
+        if (ready & POLLRDHUP) /* a datagram socket after SHUT_RD */
+            return 0;
     }
 }
 

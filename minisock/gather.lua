@@ -1,0 +1,117 @@
+--- Many strings as if they were one, in one system call and without a copy.
+--- Stands on minisock.cdefs and minisock.clock.
+local ffi = require "ffi"
+local cdefs = require "minisock.cdefs"
+local clock = require "minisock.clock"
+
+local C = ffi.C
+local bor = require("bit").bor
+local errno = ffi.errno
+local constant = cdefs.constant
+local FOREVER = math.huge
+
+if not pcall(ffi.typeof, "struct minisock_gather_1") then
+    ffi.cdef [[
+    struct minisock_gather_1 { int unused; };
+    int minisock_gather(int, const struct minisock_msghdr *, int)
+        __asm__("sendmsg");
+    ]]
+end
+
+local MSG_DONTWAIT = constant("MSG_DONTWAIT")
+local MSG_NOSIGNAL = constant("MSG_NOSIGNAL")
+local LONGEST = 1024 -- pieces in a call: IOV_MAX
+
+-- What one call leaves over, and whom it isn't for: sendall knows what to do.
+local SEND_ON = {
+    [constant("EAGAIN")] = true,
+    [constant("EINTR")] = true,
+    [constant("ENOTSOCK")] = true,
+}
+
+local HEADER = ffi.typeof("struct minisock_msghdr")
+local PIECES = ffi.typeof("struct minisock_iovec[?]")
+
+local gather = {}
+
+-- What a call works with. `kept` has the strings while they are sent, since
+-- pointers don't keep them alive. A finaliser may run in the middle of a call
+-- and send something as well: then the spare one isn't there, and it makes its
+-- own.
+local spare
+
+local function borrow()
+    local work = spare
+    spare = nil
+    if work then return work end
+    work = { kept = {}, header = HEADER(), pieces = PIECES(LONGEST) }
+    work.header.pieces = work.pieces
+    return work
+end
+
+local function give_back(work, count)
+    for i = 1, count do work.kept[i] = nil end
+    spare = work
+end
+
+-- Where there is __len for tables, there is rawlen.
+local length = _G.rawlen or function(list) return #list end
+
+-- Returns how many pieces and bytes there are; nil and how many pieces were
+-- taken, for a list of something else.
+local function take(list, kept)
+    local count, size = length(list), 0
+    for i = 1, count do
+        local piece = rawget(list, i)
+        if type(piece) ~= "string" then return nil, i - 1 end
+        kept[i] = piece
+        size = size + #piece
+    end
+    return count, size
+end
+
+local function send_pieces(fd, work, count, timeout)
+    local kept, pieces, header = work.kept, work.pieces, work.header
+    for i = 1, count do
+        local piece = kept[i]
+        pieces[i - 1].base, pieces[i - 1].size = piece, #piece
+    end
+    header.piece_count = count
+    local flags = timeout == FOREVER and MSG_NOSIGNAL
+        or bor(MSG_NOSIGNAL, MSG_DONTWAIT)
+    local n = C.minisock_gather(fd, header, flags)
+    if n < 0 then return -errno() end
+    return n
+end
+
+--- Sends the pieces of a list.
+---@param fd integer
+---@param list string[]
+---@param timeout number
+---@param send_all function sends the rest of a string, as sendall does
+---@return integer? code 0 or -errno; nil when the list has something else in it
+---@return integer? sent how many bytes
+function gather.send(fd, list, timeout, send_all)
+    local limit = clock.deadline(timeout)
+    local work = borrow()
+    local count, size = take(list, work.kept)
+    if not count then
+        give_back(work, size)
+        return nil
+    end
+    local sent = 0
+    if count <= LONGEST then
+        local n = send_pieces(fd, work, count, timeout)
+        if n == size or n < 0 and not SEND_ON[-n] then
+            give_back(work, count)
+            return math.min(n, 0), math.max(n, 0)
+        end
+        sent = math.max(n, 0)
+    end
+    local rest = table.concat(work.kept, "", 1, count):sub(sent + 1)
+    give_back(work, count)
+    local code, more = send_all(fd, rest, #rest, clock.left(limit))
+    return code, sent + more
+end
+
+return gather
