@@ -185,7 +185,7 @@ describe("sendall", function()
 
     it("refuses what holds no bytes", function()
         local a = support.pair()
-        for _, data in ipairs({ false, {}, print, io.stdout, 5LL,
+        for _, data in ipairs({ false, { 5 }, print, io.stdout, 5LL,
                 record, ffi.cast("int (*)(void)", 0) }) do
             assert.has_error(function() ms.sendall(a, data, 0, 1) end)
         end

@@ -579,6 +579,13 @@ end
 -- All of it
 ---------------------------------------------------------------------------
 
+-- Most of the core is loaded when it is asked for.
+for name in ("accept bind bindfd listen connect connectfd startconnect "
+    .. "getaddrinfo msleep poll pollfd unpollfd getsockopt setsockopt "
+    .. "recvfrom sendto recvmany sendmany"):gmatch("%S+") do
+    assert(ms[name])
+end
+
 local names = {}
 for name, value in pairs(ms) do
     if type(value) == "function" then names[#names + 1] = name end
