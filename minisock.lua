@@ -146,9 +146,11 @@ setmetatable(M, {
 
 --- Loads at once what is loaded when it is asked for otherwise: for programs
 --- that can't open files later, be it in a chroot or out of descriptors.
+---@return true
 function M.load()
     for name in pairs(LATER) do local _ = M[name] end
     gather = require "minisock.gather"
+    return true
 end
 
 ---------------------------------------------------------------------------
