@@ -66,8 +66,7 @@ local batch = {}
 ---@field pieces ffi.cdata*
 ---@field headers ffi.cdata*
 ---@field peer string the last address that was asked for
----@field fd integer where they are from
----@field nobody string|false in place of an address, where there is none
+---@field nobody string in place of an address, where there is none
 local Batch = {}
 Batch.__index = Batch
 
@@ -82,7 +81,7 @@ function batch.new(room, size)
         LARGEST / room)
     local self = setmetatable({
         room = room, size = size, count = 0, dirty = 0, peer = "",
-        fd = -1, nobody = false,
+        nobody = "",
         memory = BYTES(room * size),
         addresses = BYTES(room * ADDRESS_SIZE),
         pieces = PIECES(room),
@@ -122,6 +121,13 @@ local function unnamed(fd)
     return is_unix and UNNAMED or ""
 end
 
+local function some_unnamed(self, count)
+    for i = 0, count - 1 do
+        if self.headers[i].header.name_size == 0 then return true end
+    end
+    return false
+end
+
 --- Receives datagrams: as many as there are, or waits until there is one.
 ---@see recvmmsg(2)
 ---@param fd integer
@@ -141,17 +147,15 @@ function batch.recvmany(fd, into, timeout)
             into.room, code, deadline(timeout)) or -code
     end
     if n < 0 then return fail("recvmany", -n) end
-    into.count, into.dirty, into.fd, into.nobody = n, n, fd, false
+    into.count, into.dirty = n, n
+    if some_unnamed(into, n) then into.nobody = unnamed(fd) end
     return n
 end
 
 local function address_of(self, i)
     local header = self.headers[i].header
     -- The system reports none for a Unix sender without a name.
-    if header.name_size == 0 then
-        self.nobody = self.nobody or unnamed(self.fd)
-        return self.nobody
-    end
+    if header.name_size == 0 then return self.nobody end
     local peer = address.take_again(self.addresses + i * ADDRESS_SIZE,
         header.name_size, self.peer)
     self.peer = peer

@@ -21,6 +21,7 @@ end
 local MSG_DONTWAIT = constant("MSG_DONTWAIT")
 local MSG_NOSIGNAL = constant("MSG_NOSIGNAL")
 local LONGEST = 1024 -- pieces in a call: IOV_MAX
+local GROUP = 2^20 -- bytes
 
 -- What one call leaves over, and whom it isn't for: sendall knows what to do.
 local SEND_ON = {
@@ -84,6 +85,28 @@ local function send_pieces(fd, work, count, timeout)
     return n
 end
 
+-- Sends what one call has left over: in strings of some size, since all of it
+-- may be much. No datagram is as large as one of these.
+local function send_rest(fd, kept, count, sent, limit, send_all)
+    local i, offset = 1, sent
+    while i <= count and offset >= #kept[i] do
+        i, offset = i + 1, offset - #kept[i]
+    end
+    repeat
+        local group, size = {}, 0
+        while i <= count and size < GROUP do
+            local piece = kept[i]:sub(offset + 1)
+            group[#group + 1] = piece
+            i, offset, size = i + 1, 0, size + #piece
+        end
+        local code, more =
+            send_all(fd, table.concat(group), size, clock.left(limit))
+        sent = sent + more
+        if code ~= 0 then return code, sent end
+    until i > count
+    return 0, sent
+end
+
 --- Sends the pieces of a list.
 ---@param fd integer
 ---@param list string[]
@@ -108,10 +131,10 @@ function gather.send(fd, list, timeout, send_all)
         end
         sent = math.max(n, 0)
     end
-    local rest = table.concat(work.kept, "", 1, count):sub(sent + 1)
+    local code
+    code, sent = send_rest(fd, work.kept, count, sent, limit, send_all)
     give_back(work, count)
-    local code, more = send_all(fd, rest, #rest, clock.left(limit))
-    return code, sent + more
+    return code, sent
 end
 
 return gather

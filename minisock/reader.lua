@@ -94,6 +94,7 @@ end
 function Reader:fill(fd, timeout)
     local piece, message, code = self.read(fd, timeout, PIECE)
     if not piece then return nil, message, code end
+    if piece == "" then return 0 end
     self.tail[#self.tail + 1] = piece
     self.tail_size = self.tail_size + #piece
     self.total = self.total + #piece
