@@ -69,6 +69,10 @@ local groups = {
         row("send-batch", "silence", "tcp", "sendmany", { counted = 1920 }),
         row("receive-batch", "supply", "tcp", "recvmany",
             { own_time = 1, counted = 1920 }),
+        row("send-batch-1-by-1", "silence", "tcp", "sendmany",
+            { floor = "sendto", counted = 1920 }),
+        row("receive-batch-1-by-1", "supply", "tcp", "recvmany",
+            { floor = "recvfrom", own_time = 1, counted = 1920 }),
     }),
     group("Lines of 20 to 80 bytes", {
         row("lines", "lines", "tcp", "read_lines",

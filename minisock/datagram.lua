@@ -89,8 +89,9 @@ function datagram.recvfrom(fd, timeout, max)
     incoming.addr_length = ADDRESS_SIZE
     local n = shim.minisock_recvmsg_wait(fd, incoming, 0, deadline(timeout))
     if n < 0 then return errors.fail("recvfrom", -n) end
+    local data = ffi.string(buffer, n)
     peer = take_again(incoming.addr, incoming.addr_length, peer)
-    return ffi.string(buffer, n), peer, band(incoming.flags, MSG_TRUNC) ~= 0
+    return data, peer, band(incoming.flags, MSG_TRUNC) ~= 0
 end
 
 -- sa_family_t of AF_UNSPEC, in a sockaddr as long as any.

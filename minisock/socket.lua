@@ -48,6 +48,7 @@ setmetatable(socket, {
 ---@field protocol integer
 ---@field timeout number in seconds; negative is for ever
 ---@field patience? number the SO_RCVTIMEO that the descriptor has for it, in ms
+---@field process? integer which gave it that
 ---@field nonblocking? boolean the descriptor was made so for it
 ---@field shared? boolean no SO_RCVTIMEO, which others would meet as well
 ---@field settled? boolean it is bound or connected, or of others' making
@@ -83,11 +84,15 @@ end
 local function apply_timeout(self)
     local fd, timeout = self.owner.fd, self.timeout * 1000
     if fd < 0 then return end
+    -- After a fork it is the other process's, too.
+    if self.patience and self.process ~= owner.process() then
+        self.patience, self.shared = nil, true
+    end
     local patience = timeout >= patient.LEAST and timeout <= patient.MOST
         and not self.shared and self.type == SOCK_STREAM and timeout or nil
     if patience ~= self.patience then
         patient.set(fd, patience)
-        self.patience = patience
+        self.patience, self.process = patience, owner.process()
     end
     local nonblocking = timeout >= 0 and not patience
     if nonblocking ~= (self.nonblocking or false) then

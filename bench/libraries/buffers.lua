@@ -80,7 +80,7 @@ function buffers.recvmany(target)
             end
             local count = assert(ms.recvmany(fd, batch, -1))
             for i = 1, count do
-                assert(batch:pointer(i) ~= nil and batch:size(i) == 64)
+                assert(batch:pointer(i) ~= nil and batch:length(i) == 64)
             end
             n, left = n - count, left - count
         end
