@@ -233,9 +233,6 @@ local function give_back(work)
     spare = work
 end
 
--- Where there is __len for tables, there is rawlen.
-local length = _G.rawlen or function(list) return #list end
-
 -- Takes messages out of the caller's tables, without running any code of the
 -- caller's. Returns what is wrong with them, or that an address is.
 local function take(work, list, addresses, first, last)
@@ -332,7 +329,7 @@ function batch.sendmany(fd, list, addr)
         addr = check.string(addr, 3, "sendmany", "address")
         if not family_of(addr) then return fail("sendmany", EINVAL) end
     end
-    local total = length(list)
+    local total = check.length(list)
     if total == 0 then return 0 end
     local count, n = send_some(fd, list, 1, total, addr, each)
     if count and n < 0 then return fail("sendmany", -n) end

@@ -1,7 +1,8 @@
 --- Many strings as if they were one, in one system call and without a copy.
---- Stands on minisock.cdefs and minisock.clock.
+--- Stands on minisock.cdefs, minisock.check and minisock.clock.
 local ffi = require "ffi"
 local cdefs = require "minisock.cdefs"
+local check = require "minisock.check"
 local clock = require "minisock.clock"
 
 local C = ffi.C
@@ -55,13 +56,10 @@ local function give_back(work, count)
     spare = work
 end
 
--- Where there is __len for tables, there is rawlen.
-local length = _G.rawlen or function(list) return #list end
-
 -- Returns how many pieces and bytes there are; nil and how many pieces were
 -- taken, for a list of something else.
 local function take(list, kept)
-    local count, size = length(list), 0
+    local count, size = check.length(list), 0
     for i = 1, count do
         local piece = rawget(list, i)
         if type(piece) ~= "string" then return nil, i - 1 end

@@ -181,4 +181,18 @@ function Reader:receive(fd, deadline, longest, take, wanted)
     return read_on(self, fd, deadline, longest, take, wanted)
 end
 
+--- What `receive` may take: a line, so many bytes, or, with nothing but the end
+--- to stop it, everything.
+reader.line = Reader.take_line
+reader.exactly = Reader.take_exactly
+function reader.everything() end
+
+--- A text without any CR in it, which LuaSocket and cosockets drop from lines.
+---@param text string
+---@return string
+function reader.without_cr(text)
+    if not text:find("\r", 1, true) then return text end
+    return (text:gsub("\r", ""))
+end
+
 return reader

@@ -481,10 +481,6 @@ local function read_buffered(self, take, wanted)
     return nil, ERROR_CLOSED, nil, buffered:take_rest()
 end
 
-local function take_exactly(buffered, n)
-    return buffered:take_exactly(n)
-end
-
 local CR = 13
 
 local function take_line(buffered)
@@ -507,7 +503,7 @@ end
 function Socket:readexactly(n)
     n = check.integer(n, 1, "readexactly", 0, 2^31 - 1)
     if self.owner.fd < 0 then return closed() end
-    return read_buffered(self, take_exactly, n)
+    return read_buffered(self, reader.exactly, n)
 end
 
 -- Where a datagram goes: the first address of the socket's own family.

@@ -136,12 +136,6 @@ function object.to_int(number)
     return math.max(INT_MIN, math.min(object.truncate(number), INT_MAX))
 end
 
----@param self minisock.luasocket.object
----@return integer fd -1 for none
-function object.fd(self)
-    return self.owner.fd
-end
-
 --- Gives the object a new descriptor in place of the one it has.
 ---@param self minisock.luasocket.object
 ---@param family integer
@@ -266,10 +260,16 @@ end
 
 local MODES = { b = "block", t = "total", r = "total" }
 
---- Adds the methods that all kinds have.
+--- Makes a metatable, and adds the methods that all kinds have.
 ---@param kind table
 ---@param methods table
 function object.add_methods(kind, methods)
+    kind.__index = methods
+
+    function kind:__tostring()
+        return ("%s: %p"):format(self.class, self)
+    end
+
     --- Sets a timeout, for each wait or for all of a call.
     ---@param value? number in seconds; nil and negative ones are for ever
     ---@param mode? string "b" for block, by default; "t" for total

@@ -8,6 +8,8 @@ local ms = require "minisock"
 local reader = require "minisock.reader"
 local writer = require "minisock.writer"
 
+local without_cr = reader.without_cr
+
 local stream = {}
 
 --- Makes an object one that is connected, or tried to be.
@@ -19,30 +21,15 @@ function stream.start(self, class)
     self.received, self.sent, self.since = 0, 0, clock.now()
 end
 
-local function without_cr(text)
-    if not text:find("\r", 1, true) then return text end
-    return (text:gsub("\r", ""))
-end
-
 local function prefixed(prefix, text)
     if prefix == "" then return text end
     return prefix .. text
-end
-
-local function take_line(buffered)
-    return buffered:take_line()
-end
-
-local function take_exactly(buffered, size)
-    return buffered:take_exactly(size)
 end
 
 -- For a size of 0: waits until there is something, and leaves it.
 local function take_none(buffered)
     if buffered:available() > 0 then return "" end
 end
-
-local function take_nothing() end
 
 -- Returns what `take` finds; or nil, a reason, what came before it failed, and
 -- whether that was the end of the stream.
@@ -61,20 +48,20 @@ end
 
 local function receive_size(self, size, prefix)
     if #prefix > 0 and #prefix >= size then return prefix, nil, nil end
-    local take = size == 0 and take_none or take_exactly
+    local take = size == 0 and take_none or reader.exactly
     local data, reason, rest = receive(self, take, size - #prefix)
     if data then return prefixed(prefix, data), nil, nil end
     return nil, reason, prefix .. rest
 end
 
 local function receive_line(self, prefix)
-    local line, reason, rest = receive(self, take_line)
+    local line, reason, rest = receive(self, reader.line)
     if line then return prefixed(prefix, without_cr(line)), nil, nil end
     return nil, reason, prefix .. without_cr(rest)
 end
 
 local function receive_all(self, prefix)
-    local _, reason, rest, ended = receive(self, take_nothing)
+    local _, reason, rest, ended = receive(self, reader.everything)
     if ended and rest ~= "" then return prefix .. rest, nil, nil end
     return nil, reason, prefix .. rest
 end

@@ -16,11 +16,6 @@ local MASTER, CLIENT, SERVER = "tcp{master}", "tcp{client}", "tcp{server}"
 
 local Tcp = { any = "tcp{any}" }
 local Methods = {}
-Tcp.__index = Methods
-
-function Tcp:__tostring()
-    return ("%s: %p"):format(self.class, self)
-end
 
 object.add_methods(Tcp, Methods)
 object.add_name_methods(Tcp, Methods)

@@ -13,11 +13,6 @@ local CONNECTED, UNCONNECTED = "udp{connected}", "udp{unconnected}"
 
 local Udp = { any = "udp{any}" }
 local Methods = {}
-Udp.__index = Methods
-
-function Udp:__tostring()
-    return ("%s: %p"):format(self.class, self)
-end
 
 object.add_methods(Udp, Methods)
 object.add_name_methods(Udp, Methods, CONNECTED)

@@ -64,11 +64,6 @@ local MASTER, CLIENT, SERVER =
 
 local Stream = { any = "unixstream{any}" }
 local StreamMethods = {}
-Stream.__index = StreamMethods
-
-function Stream:__tostring()
-    return ("%s: %p"):format(self.class, self)
-end
 
 local new_stream = add_methods(Stream, StreamMethods, SOCK_STREAM)
 stream.add_methods(Stream, StreamMethods, CLIENT)
@@ -129,11 +124,6 @@ local CONNECTED, UNCONNECTED = "unixdgram{connected}", "unixdgram{unconnected}"
 
 local Dgram = { any = "unixdgram{any}" }
 local DgramMethods = {}
-Dgram.__index = DgramMethods
-
-function Dgram:__tostring()
-    return ("%s: %p"):format(self.class, self)
-end
 
 local new_dgram = add_methods(Dgram, DgramMethods, SOCK_DGRAM)
 options.add_methods(Dgram, DgramMethods,

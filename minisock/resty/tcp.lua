@@ -1,5 +1,6 @@
---- The look-alike of ngx.socket.tcp's objects. Stands on minisock.resty's
---- connection, pool, pattern and common, which hold what an object isn't.
+--- The look-alike of ngx.socket.tcp's objects. Stands on minisock.reader, and on
+--- minisock.resty's connection, pool, pattern and common, which hold what an
+--- object isn't.
 ---
 --- A method that fails returns nil and a reason, in a cosocket's words.
 local ms = require "minisock"
@@ -10,8 +11,10 @@ local connection = require "minisock.resty.connection"
 local errors = require "minisock.errors"
 local pattern = require "minisock.resty.pattern"
 local pool = require "minisock.resty.pool"
+local reader = require "minisock.reader"
 
 local SOCK_STREAM = ms.SOCK_STREAM
+local without_cr = reader.without_cr
 
 local tcp = {
     --- The file of the certificates that sslhandshake trusts when it is to
@@ -260,38 +263,22 @@ local function receive(self, take, wanted)
     return nil, reason, conn.reader:take_rest()
 end
 
--- A cosocket leaves out every CR of a line.
-local function without_cr(text)
-    if not text:find("\r", 1, true) then return text end
-    return (text:gsub("\r", ""))
-end
-
-local function take_line(buffered)
-    return buffered:take_line()
-end
-
 local function receive_line(self)
-    local line, reason, rest = receive(self, take_line)
+    local line, reason, rest = receive(self, reader.line)
     if line then return without_cr(line) end
     if rest then return nil, reason, without_cr(rest) end
     return nil, reason
 end
 
-local function take_nothing() end
-
 -- The end of the stream is what this one waits for, so that it doesn't end
 -- reading.
 local function receive_all(self)
     local conn = self.connection
-    local _, reason, rest = receive(self, take_nothing)
+    local _, reason, rest = receive(self, reader.everything)
     if not rest then return nil, reason end
     if reason ~= "closed" then return nil, reason, rest end
     conn.ended = false
     return rest
-end
-
-local function take_exactly(buffered, size)
-    return buffered:take_exactly(size)
 end
 
 local NAMED = { ["*l"] = receive_line, ["*a"] = receive_all }
@@ -317,7 +304,7 @@ function Tcp:receive(what)
             :format(type(what) == "string" and ": " .. what or ""), 2)
     end
     if size == 0 and not self.connection.ended then return "" end
-    return receive(self, take_exactly, size)
+    return receive(self, reader.exactly, size)
 end
 
 local function take_any(buffered, max)
