@@ -184,7 +184,7 @@ end
 --- How many items a list has, without running any code of the caller's: where
 --- there is __len for tables, there is rawlen.
 ---@type fun(list: table): integer
-check.length = _G.rawlen or function(list) return #list end
+check.length = rawget(_G, "rawlen") or function(list) return #list end
 
 --- A service: a name, or a port number.
 ---@param value any

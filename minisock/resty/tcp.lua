@@ -1,5 +1,5 @@
---- The look-alike of ngx.socket.tcp's objects. Stands on minisock.reader, and on
---- minisock.resty's connection, pool, pattern and common, which hold what an
+--- The look-alike of ngx.socket.tcp's objects. Stands on minisock.reader, and
+--- on minisock.resty's connection, pool, pattern and common, which hold what an
 --- object isn't.
 ---
 --- A method that fails returns nil and a reason, in a cosocket's words.
