@@ -13,10 +13,10 @@ local function index(sock, name)
     return sock[name]
 end
 
--- A method of anyone's socket, or nil; of a cdata that has no such field, to
--- index it raises.
+-- A method of anyone's socket, or nil; what isn't a table may raise when it is
+-- asked for a field that it lacks, as cdata and C libraries do.
 local function method(sock, name)
-    if type(sock) ~= "cdata" then return sock[name] end
+    if type(sock) == "table" then return sock[name] end
     local known, value = pcall(index, sock, name)
     return known and value or nil
 end
