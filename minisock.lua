@@ -46,25 +46,21 @@ local bor = bit.bor
 local errno, ffi_string = ffi.errno, ffi.string
 local fail = errors.fail
 local absent = check.absent
-local family_of, take = address.family, address.take
+local take = address.take
 local min = math.min
 local FOREVER = math.huge
 local INT_MAX = 2^31 - 1
 
 local AF_UNIX = constant("AF_UNIX")
-local AF_INET = constant("AF_INET")
-local AF_INET6 = constant("AF_INET6")
 local MSG_DONTWAIT = constant("MSG_DONTWAIT")
 local MSG_NOSIGNAL = constant("MSG_NOSIGNAL")
 local SHUT_RDWR = constant("SHUT_RDWR")
 local SOCK_CLOEXEC = constant("SOCK_CLOEXEC")
-local SOCK_DGRAM = constant("SOCK_DGRAM")
 local SOCK_STREAM = constant("SOCK_STREAM")
 
 local EAGAIN = constant("EAGAIN")
 local EBADF = constant("EBADF")
 local EINTR = constant("EINTR")
-local EINVAL = constant("EINVAL")
 local ENOTSOCK = constant("ENOTSOCK")
 
 -- Out-parameters, used again by every call.
@@ -88,8 +84,6 @@ local M = {
     unixaddr = address.unixaddr,
     inetaddr = address.inetaddr,
     inet6addr = address.inet6addr,
-    parseaddr = address.parseaddr,
-    getnameinfo = address.getnameinfo,
 }
 
 -- What not every program uses, in modules that are loaded when it is asked for:
@@ -103,16 +97,19 @@ local LATER = {
     connectfd = "minisock.client",
     startconnect = "minisock.client",
     getaddrinfo = "minisock.resolver",
+    getnameinfo = "minisock.names",
+    parseaddr = "minisock.names",
     msleep = "minisock.poll",
     poll = "minisock.poll",
     pollfd = "minisock.poll",
     unpollfd = "minisock.poll",
     getsockopt = "minisock.options",
     setsockopt = "minisock.options",
+    disconnect = "minisock.datagram",
     recvfrom = "minisock.datagram",
     sendto = "minisock.datagram",
+    udpsocket = "minisock.datagram",
     atmark = "minisock.descriptor",
-    disconnect = "minisock.datagram",
     dup = "minisock.descriptor",
     dup2 = "minisock.descriptor",
     getcloexec = "minisock.descriptor",
@@ -451,38 +448,6 @@ function M.sendall(fd, data, timeout, n)
     if code == 0 then return count end
     local _, message, why = fail("sendall", -code)
     return nil, message, why, count
-end
-
----------------------------------------------------------------------------
--- Datagrams
----------------------------------------------------------------------------
-
--- The seed's three forms: nothing, a family in one byte, an address.
-local function datagram_family(addr)
-    if addr == nil or addr == "" then return AF_INET end
-    if #addr > 1 then return family_of(addr) end
-    local family = addr:byte()
-    return (family == AF_INET or family == AF_INET6 or family == AF_UNIX)
-        and family
-end
-
---- Makes a datagram socket.
----@see socket(2), udp(7)
----@param addr? string a raw address to bind it to; a family in one byte
---- ("\x0a" for IPv6) or nothing (IPv4) to leave it unbound
----@return integer? fd, string? message, integer? code
-function M.udpsocket(addr)
-    addr = check.optional_string(addr, 1, "udpsocket", "address")
-    local family = datagram_family(addr)
-    if not family then return fail("udpsocket", EINVAL) end
-    local fd = C.minisock_socket(family, bor(SOCK_DGRAM, SOCK_CLOEXEC), 0)
-    if fd < 0 then return fail("udpsocket", errno()) end
-    if addr and #addr > 1 and C.minisock_bind(fd, addr, #addr) < 0 then
-        local code = errno()
-        C.minisock_close(fd)
-        return fail("udpsocket", code)
-    end
-    return fd
 end
 
 return M

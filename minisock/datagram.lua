@@ -1,6 +1,5 @@
---- Datagrams: each with its address. Stands on minisock.cdefs,
---- minisock.address, minisock.buffers, minisock.check, minisock.clock and
---- minisock.errors.
+--- Datagrams: each with its address. Stands on minisock, which declares calls
+--- that are for streams too, and loads this when it is asked for one of these.
 local bit = require "bit"
 local ffi = require "ffi"
 local address = require "minisock.address"
@@ -9,11 +8,12 @@ local cdefs = require "minisock.cdefs"
 local check = require "minisock.check"
 local clock = require "minisock.clock"
 local errors = require "minisock.errors"
+require "minisock"
 
 local C = ffi.C
 local shim = cdefs.shim
 local constant = cdefs.constant
-local band = bit.band
+local band, bor = bit.band, bit.bor
 local deadline, errno = clock.deadline, ffi.errno
 local family_of, take_again = address.family, address.take_again
 local min = math.min
@@ -27,10 +27,15 @@ if not pcall(ffi.typeof, "struct minisock_datagram_1") then
     ]]
 end
 
+local AF_INET = constant("AF_INET")
+local AF_INET6 = constant("AF_INET6")
+local AF_UNIX = constant("AF_UNIX")
 local EINTR = constant("EINTR")
 local EINVAL = constant("EINVAL")
 local MSG_NOSIGNAL = constant("MSG_NOSIGNAL")
 local MSG_TRUNC = constant("MSG_TRUNC")
+local SOCK_CLOEXEC = constant("SOCK_CLOEXEC")
+local SOCK_DGRAM = constant("SOCK_DGRAM")
 
 local DEFAULT_TIMEOUT = clock.DEFAULT_TIMEOUT
 local UDPMAXSIZE = buffers.UDPMAXSIZE
@@ -43,6 +48,34 @@ local ADDRESS_SIZE = ffi.sizeof(incoming.addr)
 local peer = "" -- the last one
 
 local datagram = {}
+
+-- The seed's three forms: nothing, a family in one byte, an address.
+local function datagram_family(addr)
+    if addr == nil or addr == "" then return AF_INET end
+    if #addr > 1 then return family_of(addr) end
+    local family = addr:byte()
+    return (family == AF_INET or family == AF_INET6 or family == AF_UNIX)
+        and family
+end
+
+--- Makes a datagram socket.
+---@see socket(2), udp(7)
+---@param addr? string a raw address to bind it to; a family in one byte
+--- ("\x0a" for IPv6) or nothing (IPv4) to leave it unbound
+---@return integer? fd, string? message, integer? code
+function datagram.udpsocket(addr)
+    addr = check.optional_string(addr, 1, "udpsocket", "address")
+    local family = datagram_family(addr)
+    if not family then return errors.fail("udpsocket", EINVAL) end
+    local fd = C.minisock_socket(family, bor(SOCK_DGRAM, SOCK_CLOEXEC), 0)
+    if fd < 0 then return errors.fail("udpsocket", errno()) end
+    if addr and #addr > 1 and C.minisock_bind(fd, addr, #addr) < 0 then
+        local code = errno()
+        C.minisock_close(fd)
+        return errors.fail("udpsocket", code)
+    end
+    return fd
+end
 
 local function sendto_again(fd, addr, msg)
     local code = errno()

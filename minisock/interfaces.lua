@@ -1,8 +1,8 @@
 --- The network interfaces of this machine. Stands on minisock.cdefs,
---- minisock.address and minisock.errors.
+--- minisock.errors and minisock.names.
 local ffi = require "ffi"
-local address = require "minisock.address"
 local errors = require "minisock.errors"
+local names = require "minisock.names"
 
 local shim = require("minisock.cdefs").shim
 
@@ -10,7 +10,7 @@ local interfaces = {}
 
 local function text(bytes, size)
     if size == 0 then return nil end
-    return address.parseaddr(ffi.string(bytes, size)).addr
+    return names.parseaddr(ffi.string(bytes, size)).addr
 end
 
 local function hardware(item)
@@ -25,7 +25,7 @@ local function collect(item)
     local list = {}
     while item ~= nil do
         local addr = ffi.string(item.addr, item.addr_length)
-        local parts = addr ~= "" and address.parseaddr(addr) or {}
+        local parts = addr ~= "" and names.parseaddr(addr) or {}
         list[#list + 1] = {
             name = ffi.string(item.name),
             index = item.index,

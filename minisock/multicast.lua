@@ -14,8 +14,8 @@ local EINVAL = constant("EINVAL")
 local ENODEV = constant("ENODEV")
 
 local LEVEL = {
-    inet = constant("IPPROTO_IP"),
-    inet6 = constant("IPPROTO_IPV6"),
+    [constant("AF_INET")] = constant("IPPROTO_IP"),
+    [constant("AF_INET6")] = constant("IPPROTO_IPV6"),
 }
 
 local JOIN = constant("MCAST_JOIN_GROUP")
@@ -45,7 +45,7 @@ local function apply(fd, option, group, index, source)
     memory.interface = index
     buffers.copy(memory.group, addr, #addr)
     if source then buffers.copy(memory.source, from, #from) end
-    local level = LEVEL[address.parseaddr(addr).family]
+    local level = LEVEL[address.family(addr)]
     return options.put_raw(fd, level, option,
         ffi.string(memory, ffi.sizeof(memory)))
 end

@@ -1,7 +1,7 @@
 --- Address infos, as llsocket hands them around. Stands on minisock.
 local ms = require "minisock"
-local address = require "minisock.address"
 local errors = require "minisock.errors"
+local names = require "minisock.names"
 
 local bor = bit.bor
 
@@ -96,7 +96,7 @@ AddrInfo.cannoname = AddrInfo.canonname -- as the original spells it
 ---@return string? message
 function AddrInfo:getnameinfo(...)
     local flags = addrinfo.flags("getnameinfo", 1, ...)
-    local code, host, service = address.name_of(self.raw, flags)
+    local code, host, service = names.describe(self.raw, flags)
     if code ~= 0 then return nil, errors.resolver_text(code, host) end
     return { host = host, service = service, serv = service }
 end

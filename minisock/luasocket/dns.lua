@@ -1,10 +1,10 @@
 --- LuaSocket's dns: names and addresses, both ways. Stands on
 --- minisock.resolver and minisock.luasocket.object.
 local ms = require "minisock"
-local address = require "minisock.address"
 local check = require "minisock.check"
 local errors = require "minisock.errors"
 local object = require "minisock.luasocket.object"
+local describe = require("minisock.names").describe
 local resolver = require "minisock.resolver"
 
 local AF_INET, SOCK_STREAM = ms.AF_INET, ms.SOCK_STREAM
@@ -94,7 +94,7 @@ function dns.getnameinfo(host, service)
         names[i] = ms.getnameinfo(addr)
     end
     if not service then return names end
-    local _, _, name = address.name_of(list[1], NI_NUMERICHOST)
+    local _, _, name = describe(list[1], NI_NUMERICHOST)
     return names, name
 end
 
