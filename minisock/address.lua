@@ -129,6 +129,19 @@ function address.inet6addr(ip, port, scope)
     return ffi.string(inet6, INET6_SIZE)
 end
 
+--- The raw address of digits, IPv4 or IPv6, and a port; nil for what isn't any.
+---@param ip string
+---@param port integer 0 to 65535
+---@return string? addr, integer? family
+function address.of_digits(ip, port)
+    if fill(inet, INET_SIZE, AF_INET, ip, port) then
+        return ffi.string(inet, INET_SIZE), AF_INET
+    elseif fill(inet6, INET6_SIZE, AF_INET6, ip, port) then
+        inet6.scope = 0
+        return ffi.string(inet6, INET6_SIZE), AF_INET6
+    end
+end
+
 inet.family = AF_UNIX
 local UNIX = ffi.string(inet, FAMILY_SIZE)
 

@@ -30,15 +30,11 @@ local source_request = ffi.new("struct minisock_group_source_req")
 
 local multicast = {}
 
-local function ip_address(ip)
-    return address.inetaddr(ip, 0) or address.inet6addr(ip, 0)
-end
-
 -- Sets an option for a group and perhaps a source. Returns nil and an errno
 -- when one of the addresses isn't any.
 local function apply(fd, option, group, index, source)
-    local addr = ip_address(group)
-    local from = source and ip_address(source)
+    local addr = address.of_digits(group, 0)
+    local from = source and address.of_digits(source, 0)
     if not addr or source and not from then return nil, EINVAL end
     local memory = source and source_request or request
     buffers.clear(memory, ffi.sizeof(memory))

@@ -223,6 +223,7 @@ end
 
 -- Those of the socket's own family first: it need not become another then.
 local function own_family_first(self, entries)
+    if #entries == 1 then return entries end
     local first, others = {}, {}
     for _, entry in ipairs(entries) do
         local list = entry.family == self.family and first or others
@@ -326,9 +327,9 @@ function Socket:connect(host, port)
     local deadline = clock.deadline(timeout_of(self))
     local entries, message, code = addresses(self, host, port, 0, deadline)
     if not entries then return nil, message, code end
-    for i, entry in ipairs(entries) do
+    for i = 1, #entries do
         local done
-        done, message, code = attempt(self, entry,
+        done, message, code = attempt(self, entries[i],
             clock.share(deadline, #entries - i + 1), i > 1)
         if done then return true end
         if UNDER_WAY[code] or self.settled then break end
@@ -515,10 +516,10 @@ local function destination(self, host, port)
     end
     if type(host) == "number" then host = dotted(host) end
     local hints = { family = self.family, socktype = self.type }
-    local list, code, system =
-        resolver.lookup(host, port, hints, math.huge)
-    if not list then return nil, errors.resolver_text(code, system), code end
-    return list[1]
+    local entries, code, system =
+        resolver.entries(host, port, hints, math.huge)
+    if entries then return entries[1].addr end
+    return nil, errors.resolver_text(code, system), code
 end
 
 local PAUSE = 5 -- ms
@@ -532,6 +533,16 @@ local function wait_for_room(self, deadline)
     if self.family == AF_UNIX then return ms.msleep(math.min(left, PAUSE)) end
     local _, ready = ms.poll(ms.pollfd(self.owner.fd, POLLOUT), left)
     return ready ~= 0
+end
+
+-- When there was no room. Apart, so that the usual way of sendto has no loop,
+-- at which LuaJIT would give up to compile what calls it.
+local function sendto_later(self, addr, data, deadline)
+    while wait_for_room(self, deadline) do
+        local count, message, code = ms.sendto(self.owner.fd, addr, data)
+        if code ~= EAGAIN then return count, message, code end
+    end
+    return nil, "sendto timeout", EAGAIN
 end
 
 --- Sends a datagram to a host and a port, or to a path. A name is looked up
@@ -549,18 +560,14 @@ function Socket:sendto(data, host, port)
     if not addr then return nil, message, code end
     if self.patience then share(self) end -- sendto would wait for ever
     local deadline = clock.deadline(timeout_of(self))
-    while true do
-        local count
-        count, message, code = ms.sendto(self.owner.fd, addr, data)
-        if count then
-            self.settled = true
-            return count
-        end
-        if code ~= EAGAIN then return failure(self, message, code) end
-        if not wait_for_room(self, deadline) then
-            return failure(self, "sendto timeout", code)
-        end
+    local count
+    count, message, code = ms.sendto(self.owner.fd, addr, data)
+    if code == EAGAIN then
+        count, message, code = sendto_later(self, addr, data, deadline)
     end
+    if not count then return failure(self, message, code) end
+    self.settled = true
+    return count
 end
 
 --- Receives a datagram.

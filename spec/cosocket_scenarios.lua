@@ -714,10 +714,10 @@ for _, case in ipairs({
                 local sock = connected(socket, port)
                 for _ = 1, lines do sock:receive() end
                 for _ = 1, 2 do
-                    cosockets.sleep(50)
+                    cosockets.sleep(200)
                     say(lines, sock:send("xx"))
                 end
-                cosockets.sleep(50)
+                cosockets.sleep(200)
                 say(sock:send("x"))
                 say(sock:send("x"))
                 for _ = 1, 4 - lines do say(sock:receive()) end
