@@ -5,6 +5,7 @@
 local bit = require "bit"
 local ffi = require "ffi"
 local address = require "minisock.address"
+local buffers = require "minisock.buffers"
 local cdefs = require "minisock.cdefs"
 local check = require "minisock.check"
 local clock = require "minisock.clock"
@@ -203,12 +204,8 @@ end
 ---------------------------------------------------------------------------
 
 -- What a call works with. `kept` and `addresses` have the strings while they
--- are sent, since pointers don't keep them alive. A finaliser may run in the
--- middle of a call and send something as well: then the spare one isn't there,
--- and it makes its own.
-local spare
-
-local function make()
+-- are sent, since pointers don't keep them alive.
+local borrow, lend_again = buffers.lender(function()
     local work = {
         kept = {}, addresses = {},
         headers = HEADERS(LONGEST), pieces = PIECES(LONGEST),
@@ -218,19 +215,13 @@ local function make()
         work.headers[i].header.piece_count = 1
     end
     return work
-end
-
-local function borrow()
-    local work = spare
-    spare = nil
-    return work or make()
-end
+end)
 
 local function give_back(work)
     local kept, addresses = work.kept, work.addresses
     for i = 1, #kept do kept[i] = nil end
     for i = 1, #addresses do addresses[i] = nil end
-    spare = work
+    lend_again(work)
 end
 
 -- Takes messages out of the caller's tables, without running any code of the

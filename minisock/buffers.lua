@@ -57,6 +57,23 @@ function buffers.clear(target, size)
     ffi.fill(target, size)
 end
 
+--- Work memory that is used again, but by one call at a time: a finaliser may
+--- run in the middle of any call, and make one itself. Then the spare one isn't
+--- there, and it gets its own.
+---@generic T
+---@param make fun(): T
+---@return fun(): T borrow, fun(work: T) give_back
+function buffers.lender(make)
+    local spare
+    local function borrow()
+        local work = spare
+        spare = nil
+        return work or make()
+    end
+    local function give_back(work) spare = work end
+    return borrow, give_back
+end
+
 -- string.buffer came to LuaJIT 2.1 in 2021; without it, nobody can pass one.
 local known, module = pcall(require, "string.buffer")
 local methods = known and module.new() or {}

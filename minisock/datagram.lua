@@ -40,10 +40,15 @@ local SOCK_DGRAM = constant("SOCK_DGRAM")
 local DEFAULT_TIMEOUT = clock.DEFAULT_TIMEOUT
 local UDPMAXSIZE = buffers.UDPMAXSIZE
 
-local incoming = ffi.new("struct minisock_message")
-local piece = ffi.new("struct minisock_iovec[1]")
-incoming.pieces, incoming.piece_count = piece, 1
-local ADDRESS_SIZE = ffi.sizeof(incoming.addr)
+local MESSAGE = ffi.typeof("struct minisock_message")
+local PIECE = ffi.typeof("struct minisock_iovec[1]")
+local ADDRESS_SIZE = ffi.sizeof(MESSAGE().addr)
+
+local borrow, give_back = buffers.lender(function()
+    local work = { message = MESSAGE(), piece = PIECE() }
+    work.message.pieces, work.message.piece_count = work.piece, 1
+    return work
+end)
 
 local peer = "" -- the last one
 
@@ -117,14 +122,22 @@ function datagram.recvfrom(fd, timeout, max)
     fd = check.descriptor(fd, 1, "recvfrom")
     timeout = check.timeout(timeout, 2, "recvfrom", DEFAULT_TIMEOUT)
     max = min(check.size(max, 3, "recvfrom", UDPMAXSIZE), buffers.LIMIT)
+    local work = borrow()
+    local message, piece = work.message, work.piece
     local buffer = buffers.scratch(max)
     piece[0].base, piece[0].size = buffer, max
-    incoming.addr_length = ADDRESS_SIZE
-    local n = shim.minisock_recvmsg_wait(fd, incoming, 0, deadline(timeout))
-    if n < 0 then return errors.fail("recvfrom", -n) end
+    message.addr_length = ADDRESS_SIZE
+    local n = shim.minisock_recvmsg_wait(fd, message, 0, deadline(timeout))
+    if n < 0 then
+        give_back(work)
+        return errors.fail("recvfrom", -n)
+    end
     local data = ffi.string(buffer, n)
-    peer = take_again(incoming.addr, incoming.addr_length, peer)
-    return data, peer, band(incoming.flags, MSG_TRUNC) ~= 0
+    local addr = take_again(message.addr, message.addr_length, peer)
+    local truncated = band(message.flags, MSG_TRUNC) ~= 0
+    give_back(work)
+    peer = addr
+    return data, addr, truncated
 end
 
 -- sa_family_t of AF_UNSPEC, in a sockaddr as long as any.

@@ -1,6 +1,8 @@
 --- Many strings as if they were one, in one system call and without a copy.
---- Stands on minisock.cdefs, minisock.check and minisock.clock.
+--- Stands on minisock.buffers, minisock.cdefs, minisock.check and
+--- minisock.clock.
 local ffi = require "ffi"
+local buffers = require "minisock.buffers"
 local cdefs = require "minisock.cdefs"
 local check = require "minisock.check"
 local clock = require "minisock.clock"
@@ -37,23 +39,16 @@ local PIECES = ffi.typeof("struct minisock_iovec[?]")
 local gather = {}
 
 -- What a call works with. `kept` has the strings while they are sent, since
--- pointers don't keep them alive. A finaliser may run in the middle of a call
--- and send something as well: then the spare one isn't there, and it makes its
--- own.
-local spare
-
-local function borrow()
-    local work = spare
-    spare = nil
-    if work then return work end
-    work = { kept = {}, header = HEADER(), pieces = PIECES(LONGEST) }
+-- pointers don't keep them alive.
+local borrow, lend_again = buffers.lender(function()
+    local work = { kept = {}, header = HEADER(), pieces = PIECES(LONGEST) }
     work.header.pieces = work.pieces
     return work
-end
+end)
 
 local function give_back(work, count)
     for i = 1, count do work.kept[i] = nil end
-    spare = work
+    lend_again(work)
 end
 
 -- Returns how many pieces and bytes there are; nil and how many pieces were

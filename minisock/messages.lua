@@ -37,11 +37,12 @@ local UDPMAXSIZE = buffers.UDPMAXSIZE
 local DEFAULT_TIMEOUT = clock.DEFAULT_TIMEOUT
 local LONGEST = 1024 -- pieces in a message: IOV_MAX
 
-local outgoing = ffi.new("struct minisock_message")
-local incoming = ffi.new("struct minisock_message")
-local CONTROL_SIZE = ffi.sizeof(incoming.control)
+local borrow, give_back = buffers.lender(function()
+    return ffi.new("struct minisock_message")
+end)
+local CONTROL_SIZE = ffi.sizeof(ffi.new("struct minisock_message").control)
 local HEADER_SIZE = ffi.sizeof("struct minisock_cmsghdr")
-local ADDRESS_SIZE = ffi.sizeof(incoming.addr)
+local ADDRESS_SIZE = ffi.sizeof(ffi.new("struct minisock_message").addr)
 local WORD = ffi.sizeof("size_t")
 local INT = ffi.sizeof("int")
 local header = ffi.new("struct minisock_cmsghdr")
@@ -195,11 +196,13 @@ function messages.sendmsg(fd, message, flags)
     end
     if #control > CONTROL_SIZE then return errors.fail("sendmsg", EMSGSIZE) end
     local array = point_at(pieces)
+    local outgoing = borrow()
     outgoing.pieces, outgoing.piece_count = array, #pieces
     buffers.copy(outgoing.addr, addr, #addr)
     buffers.copy(outgoing.control, control, #control)
     outgoing.addr_length, outgoing.control_length = #addr, #control
     local n = shim.minisock_sendmsg(fd, outgoing, flags)
+    give_back(outgoing)
     if n < 0 then return errors.fail("sendmsg", -n) end
     return n
 end
@@ -243,9 +246,10 @@ local function decode_control(message, control)
     while #control - at + 1 >= HEADER_SIZE do
         local start = control:sub(at, at + HEADER_SIZE - 1)
         buffers.copy(header, start, HEADER_SIZE)
+        local level, kind = header.level, header.type
         local size = tonumber(header.length)
         if size < HEADER_SIZE then break end
-        decode(message, header.level, header.type,
+        decode(message, level, kind,
             control:sub(at + HEADER_SIZE, at + size - 1))
         at = at + padded(size)
     end
@@ -260,9 +264,6 @@ end
 -- The system doesn't wait for these either. poll couldn't: it tells of the
 -- ordinary data that is there.
 local NEVER_WAITING = bit.bor(MSG_DONTWAIT, MSG_ERRQUEUE, MSG_OOB)
-
-local incoming_piece = ffi.new("struct minisock_iovec[1]")
-incoming.pieces, incoming.piece_count = incoming_piece, 1
 
 ---@class minisock.incoming_message
 ---@field data string
@@ -290,22 +291,30 @@ function messages.recvmsg(fd, timeout, max, flags)
     max = math.min(check.size(max, 3, "recvmsg", UDPMAXSIZE), buffers.LIMIT)
     flags = check.int(flags, 4, "recvmsg", 0)
     if bit.band(flags, NEVER_WAITING) ~= 0 then timeout = 0 end
+    local incoming, piece = borrow(), ffi.new("struct minisock_iovec[1]")
     local buffer = buffers.scratch(max)
-    incoming_piece[0].base, incoming_piece[0].size = buffer, max
+    piece[0].base, piece[0].size = buffer, max
+    incoming.pieces, incoming.piece_count = piece, 1
     incoming.addr_length = ADDRESS_SIZE
     incoming.control_length = CONTROL_SIZE
     local n = shim.minisock_recvmsg_wait(fd, incoming, flags,
         clock.deadline(timeout))
-    if n < 0 then return errors.fail("recvmsg", -n) end
+    if n < 0 then
+        give_back(incoming)
+        return errors.fail("recvmsg", -n)
+    end
+    -- Before anything else is made: the buffer isn't borrowed.
+    local data = ffi.string(buffer, math.min(n, max))
     local message = {
-        data = ffi.string(buffer, math.min(n, max)),
+        data = data,
         addr = address.take(incoming.addr, incoming.addr_length),
         flags = incoming.flags,
         truncated = bit.band(incoming.flags, MSG_TRUNC) ~= 0,
         control_truncated = bit.band(incoming.flags, MSG_CTRUNC) ~= 0,
     }
-    decode_control(message,
-        ffi.string(incoming.control, incoming.control_length))
+    local control = ffi.string(incoming.control, incoming.control_length)
+    give_back(incoming)
+    decode_control(message, control)
     if message.control_truncated then drop_descriptors(message) end
     return message
 end
