@@ -462,3 +462,119 @@ describe("a pollset's wrong arguments", function()
         end
     end)
 end)
+
+-- Both keep one to work with.
+describe("a select over a pollset", function()
+    before_each(support.setup)
+    after_each(support.teardown)
+
+    local luasocket = require "minisock.luasocket"
+    local lsocket = require "minisock.lsocket"
+
+    local function object(fd, fields)
+        fields = fields or {}
+        fields.getfd = fields.getfd or function() return fd end
+        return fields
+    end
+
+    it("can be called by the methods that it calls", function()
+        local a, b = support.pair()
+        ms.write(a, "x")
+        local inner = object(b)
+        local function again(answer)
+            return function()
+                for _ = 1, 2 do
+                    local readable, writable =
+                        luasocket.select({ inner, inner }, { inner }, 0)
+                    assert.are.same({ inner, [inner] = 1 }, readable)
+                    assert.are.same({ inner, [inner] = 1 }, writable)
+                end
+                return answer
+            end
+        end
+        local outer = object(a, { getfd = again(a), dirty = again(false) })
+        local second = object(a)
+        for _ = 1, 3 do
+            local readable, writable, problem =
+                luasocket.select({ outer, inner }, { outer, second }, 5)
+            assert.are.same({ inner, [inner] = 1 }, readable)
+            assert.are.same({ outer, second, [outer] = 1, [second] = 2 },
+                writable)
+            assert.is_nil(problem)
+        end
+    end)
+
+    it("isn't harmed by what a method raises", function()
+        local a, b = support.pair()
+        local sock = object(b)
+        local raising = object(a, { getfd = function() error("no", 0) end })
+        for _ = 1, 3 do
+            assert.is_false(pcall(luasocket.select, { sock, raising }, nil, 0))
+            assert.is_false(pcall(luasocket.select, { sock, 5 }, nil, 0))
+            assert.is_false(pcall(lsocket.select, { 5 }, 0))
+            assert.are.same({ {}, {}, "timeout" },
+                { luasocket.select({ sock }, {}, 0) })
+            local _, writable = luasocket.select(nil, { sock })
+            assert.are.same({ sock, [sock] = 1 }, writable)
+        end
+    end)
+
+    it("doesn't take an earlier call's places for its own", function()
+        local socks = {}
+        for i = 1, 40 do socks[i] = object((support.pair())) end
+        for _ = 1, 500 do
+            local writers, expected = {}, {}
+            for i = 1, math.random(0, 20) do
+                local sock = socks[math.random(#socks)]
+                writers[i] = sock
+                if not expected[sock] then
+                    expected[#expected + 1] = sock
+                    expected[sock] = #expected
+                end
+            end
+            local readable, writable =
+                luasocket.select(writers, writers, 0)
+            assert.are.same({}, readable)
+            assert.are.same(expected, writable)
+        end
+    end)
+
+    it("doesn't hold what it was asked for", function()
+        local weak = setmetatable({}, { __mode = "v" })
+        do
+            local fd = support.pair()
+            local sock, bound = object(fd), lsocket.bind("127.0.0.1", 0)
+            weak[1], weak[2] = sock, bound
+            luasocket.select({ sock }, { sock }, 0)
+            lsocket.select({ bound }, { bound }, 0)
+        end
+        collectgarbage()
+        collectgarbage()
+        assert.are.same({}, weak)
+    end)
+
+    it("fails again and again with more than can be open", function()
+        if support.valgrind then return pending("valgrind has its own") end
+        local output = support.run([[
+            local ffi = require "ffi"
+            local ms = require "minisock"
+            local select = require("minisock.luasocket").select
+            ffi.cdef "int setrlimit(int, const unsigned long *);"
+            local socks = {}
+            for i = 1, 21 do
+                local fd = ms.udpsocket()
+                socks[i] = { getfd = function() return fd end }
+            end
+            ffi.C.setrlimit(7, ffi.new("unsigned long[2]", 20, 20))
+            for _ = 1, 2 do
+                local readable, writable, problem = select(socks, socks, 0)
+                print(#readable, #writable, problem)
+            end
+            socks[21] = nil
+            print(#select(socks, nil, 0), #select(nil, socks, 0))
+            print(#({ select(nil, socks, 0) })[2])
+        ]])
+        assert.are.equal(("0\t0\tInvalid argument\n"):rep(2)
+            .. "0\t0\n20\n", output)
+    end)
+end)
