@@ -1,5 +1,5 @@
 --- Drop-in for lsocket 1.4.1: sockets that never block, and a select over
---- them. Plain Lua over minisock and minisock.owner.
+--- them. Plain Lua over minisock, minisock.owner and minisock.pollset.
 ---
 --- A method returns a value, or false when it would have to wait, or nil alone
 --- at the end of a stream, or nil and a message.
@@ -8,6 +8,7 @@ local check = require "minisock.check"
 local errors = require "minisock.errors"
 local options = require "minisock.options"
 local owner = require "minisock.owner"
+local pollset = require "minisock.pollset"
 local resolver = require "minisock.resolver"
 
 local AF_INET6, AF_UNIX = ms.AF_INET6, ms.AF_UNIX
@@ -490,48 +491,73 @@ local function is_socket(value)
     return type(meta) == "table" and meta.__type == Socket.__type
 end
 
+-- What a call works with: the set, the descriptors in their order, and by
+-- descriptor its socket and what that waits for. A finaliser may call select in
+-- the middle of a call: then the spare one isn't there, and it makes its own.
+local spare
+
+local function borrow()
+    local work = spare
+    spare = nil
+    if work then return work end
+    return { set = pollset.new(), order = {}, socks = {}, events = {} }
+end
+
+local function give_back(work)
+    local order, socks = work.order, work.socks
+    for i = #order, 1, -1 do
+        socks[order[i]], order[i] = nil, nil
+    end
+    work.set:clear()
+    spare = work
+end
+
 -- Adds the events that a table of sockets is to wait for to what each
 -- descriptor waits for already.
-local function collect(sockets, event, waits, order)
+local function collect(sockets, event, work)
+    local socks, events, order = work.socks, work.events, work.order
     for _, sock in ipairs(sockets) do
         if not is_socket(sock) then
             error("bad argument to 'select' (tables can only contain sockets)",
                 3)
         end
         local fd = sock.owner.fd
-        if fd >= 0 then
-            if not waits[fd] then
-                waits[fd] = { sock = sock, events = 0 }
-                order[#order + 1] = fd
-            end
-            waits[fd].events = bor(waits[fd].events, event)
+        if fd >= 0 and socks[fd] then
+            events[fd] = bor(events[fd], event)
+        elseif fd >= 0 then
+            socks[fd], events[fd], order[#order + 1] = sock, event, fd
         end
     end
 end
 
-local READABLE = bor(POLLIN, ms.POLLHUP, ms.POLLERR, ms.POLLNVAL)
-local WRITABLE = bor(POLLOUT, ms.POLLHUP, ms.POLLERR, ms.POLLNVAL)
+local FAILED = bor(ms.POLLHUP, ms.POLLERR, ms.POLLNVAL)
 
 -- The sockets, by ascending descriptor, that waited for event and for which
--- one of the outcomes came.
-local function ready_for(event, outcomes, pollfds, waits, order)
-    local ready = {}
-    for i, fd in ipairs(order) do
-        local _, _, revents = ms.unpollfd(pollfds, i)
-        if band(waits[fd].events, event) ~= 0
+-- it or a failure came.
+local function ready_for(event, work)
+    local outcomes, ready, count = bor(event, FAILED), {}, 0
+    for _, fd, revents in work.set:ready() do
+        if band(work.events[fd], event) ~= 0
                 and band(revents, outcomes) ~= 0 then
-            ready[#ready + 1] = waits[fd].sock
+            count = count + 1
+            ready[count] = work.socks[fd]
         end
     end
     return ready
 end
 
-local function as_pollfds(waits, order)
-    local pieces = {}
-    for i, fd in ipairs(order) do
-        pieces[i] = ms.pollfd(fd, waits[fd].events)
+local function is_ascending(list)
+    for i = 2, #list do
+        if list[i] < list[i - 1] then return false end
     end
-    return table.concat(pieces)
+    return true
+end
+
+-- Most programs have them in that order, and LuaJIT doesn't compile sort.
+local function fill_set(work)
+    local order = work.order
+    if not is_ascending(order) then table.sort(order) end
+    for i = 1, #order do work.set:add(order[i], work.events[order[i]]) end
 end
 
 local function is_table_or_nil(value)
@@ -563,20 +589,26 @@ end
 function lsocket.select(...)
     local reading, writing, timeout = parse_select(...)
     timeout = check_seconds(timeout)
-    local waits, order = {}, {}
-    if reading then collect(reading, POLLIN, waits, order) end
-    if writing then collect(writing, POLLOUT, waits, order) end
-    if #order == 0 and (not timeout or timeout < 0) then
+    local work = borrow()
+    if reading then collect(reading, POLLIN, work) end
+    if writing then collect(writing, POLLOUT, work) end
+    if #work.order == 0 and (not timeout or timeout < 0) then
+        give_back(work)
         return nil, "no open sockets to check and no timeout set"
     end
-    table.sort(order)
-    local pollfds, count, code = ms.poll(as_pollfds(waits, order),
-        timeout and timeout * 1000 or nil)
-    if not pollfds then return failure(count, code) end
+    fill_set(work)
+    local count, message, code =
+        work.set:wait(timeout and timeout * 1000 or nil)
+    local readable, writable
+    if count and count > 0 then
+        readable = ready_for(POLLIN, work)
+        writable = writing and ready_for(POLLOUT, work)
+    end
+    give_back(work)
+    if not count then return failure(message, code) end
     if count == 0 then return false end
-    local readable = ready_for(POLLIN, READABLE, pollfds, waits, order)
     if not writing then return readable end
-    return readable, ready_for(POLLOUT, WRITABLE, pollfds, waits, order)
+    return readable, writable
 end
 
 --- The addresses of a host. Blocks while a name server is asked.

@@ -16,6 +16,7 @@ local ffi = require "ffi"
 local ms = require "minisock"
 local batch = require "minisock.batch"
 local poller = require "minisock.poller"
+local pollset = require "minisock.pollset"
 local jutil = require "jit.util"
 local vmdef = require "jit.vmdef"
 
@@ -391,6 +392,65 @@ local LOOPS = {
             ms.write(a, "ping")
             assert(p:wait(5000) == 1)
             assert(p:ready(1) == a)
+            assert(ms.read(a, 0) == "ping")
+        end]] },
+    { "a pollset of one", [[
+        local set = pollset.new()
+        local a, b = ms.socketpair()
+        set:add(b, ms.POLLIN)
+        return function()
+            ms.write(a, "x")
+            assert(set:wait(1000) == 1)
+            local fd, _, revents = set:get(1)
+            assert(fd == b and revents == ms.POLLIN)
+            ms.read(b, 0)
+        end]] },
+    { "a pollset of many, with each timeout", [[
+        local set = pollset.new()
+        local ends = {}
+        for i = 1, 50 do
+            local a, b = ms.socketpair()
+            ends[i] = a
+            set:add(b, ms.POLLIN)
+        end
+        local function take(timeout)
+            for i = 1, 50, 7 do ms.write(ends[i], "x") end
+            assert(set:wait(timeout) == 8)
+            local found = 0
+            for _, fd, revents in set:ready() do
+                assert(revents == ms.POLLIN)
+                ms.read(fd, 0)
+                found = found + 1
+            end
+            assert(found == 8)
+        end
+        return function()
+            take(nil)
+            take(0)
+            assert(set:wait(0) == 0)
+            take(1000)
+        end]] },
+    { "a pollset that is filled each time", [[
+        local set = pollset.new()
+        local fds = {}
+        for i = 1, 20 do fds[i] = ms.socketpair() end
+        return function()
+            set:clear()
+            for i = 1, 20 do set:add(fds[i], ms.POLLIN) end
+            set:set(5, fds[5], ms.POLLOUT)
+            assert(set:wait(1000) == 1)
+            for i, fd, revents in set:ready() do
+                assert(i == 5 and fd == fds[5] and revents == ms.POLLOUT)
+            end
+        end]] },
+    { "a pollset between two processes", [[
+        local set = pollset.new()
+        local a, b = tcp_pair()
+        other(function() return ms.write(b, ms.read(b, 10000)) end)
+        set:add(a, ms.POLLIN)
+        return function()
+            ms.write(a, "ping")
+            assert(set:wait(5000) == 1)
             assert(ms.read(a, 0) == "ping")
         end]] },
     { "minisock.socket's write and read", [[

@@ -87,4 +87,26 @@ function buffers.recvmany(target)
     end
 end
 
+function buffers.wait_poll(target)
+    local set, first = require("minisock.pollset").new(), nil
+    for i = 1, target.sockets do
+        local fd = connect(target)
+        if i == 1 then first = fd end
+        set:add(fd, ms.POLLIN)
+    end
+    ms.write(first, "x")
+    local byte = ffi.new("char[1]")
+    return function(n)
+        for _ = 1, n do
+            local left = assert(set:wait())
+            for _, fd in set:ready() do
+                assert(ms.readinto(fd, byte, -1, 1))
+                assert(ms.write(fd, "x"))
+                left = left - 1
+                if left == 0 then break end
+            end
+        end
+    end
+end
+
 return buffers

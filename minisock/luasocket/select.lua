@@ -1,13 +1,15 @@
 --- LuaSocket's select, over poll(2): any number of sockets, of any number.
---- Stands on minisock.
+--- Stands on minisock and minisock.pollset.
 local bit = require "bit"
 local ms = require "minisock"
 local check = require "minisock.check"
 local object = require "minisock.luasocket.object"
+local pollset = require "minisock.pollset"
 
 local band, bor = bit.band, bit.bor
 local POLLIN, POLLOUT = ms.POLLIN, ms.POLLOUT
 local FAILED = bor(ms.POLLERR, ms.POLLHUP, ms.POLLNVAL)
+local READABLE, WRITABLE = bor(POLLIN, FAILED), bor(POLLOUT, FAILED)
 
 local function index(sock, name)
     return sock[name]
@@ -35,87 +37,106 @@ local function is_dirty(sock)
     return answer and answer ~= 0
 end
 
--- A list of ready sockets that tells as well where each one is.
-local function add(ready, sock)
-    local n = #ready + 1
-    ready[n], ready[sock] = sock, n
-end
-
 local UNLIKE_SOCKETS = {
     number = true, boolean = true, ["function"] = true, thread = true,
 }
 
--- The sockets of a list that have a descriptor, and which of the descriptors
--- to be polled that is. Each of these is polled once: poll(2) refuses more
--- than a process may have.
-local function collect(list, wanted, polled, arg)
-    local socks, at = {}, {}
-    local i = 1
-    while list and not check.absent(list[i]) do
-        if UNLIKE_SOCKETS[type(list[i])] then
-            error(("bad argument #%d to 'select' (sockets expected, got %s)")
-                :format(arg, type(list[i])), 3)
-        end
-        local fd = descriptor_of(list[i])
-        if fd then
-            local n = polled.index[fd]
-            if not n then
-                n = #polled.fds + 1
-                polled.index[fd], polled.fds[n], polled.events[n] = n, fd, 0
-            end
-            polled.events[n] = bor(polled.events[n], wanted)
-            socks[#socks + 1], at[#at + 1] = list[i], n
-        end
-        i = i + 1
-    end
-    return socks, at
+-- What a call works with: the set, the place in it of each descriptor, and for
+-- either list the sockets that have one and where in the set it is. A method of
+-- the caller's, or a finaliser, may call select in the middle of a call: then
+-- the spare one isn't there, and it makes its own. One that is lost because
+-- such a method raised isn't missed either.
+local spare
+
+local function borrow()
+    local work = spare
+    spare = nil
+    if work then return work end
+    return {
+        set = pollset.new(), place = {},
+        input = {}, input_at = {}, output = {}, output_at = {},
+    }
 end
 
--- What each descriptor is ready for; or nil and an errno.
-local function poll(polled, timeout)
-    local pollfds = {}
-    for n, fd in ipairs(polled.fds) do
-        pollfds[n] = ms.pollfd(fd, polled.events[n])
+local function give_back(work, inputs, outputs)
+    local input, output = work.input, work.output
+    for i = 1, inputs do input[i] = nil end
+    for i = 1, outputs do output[i] = nil end
+    work.set:clear()
+    spare = work
+end
+
+-- Where a descriptor is in the set, which has it once: poll(2) refuses more
+-- than a process may have. A place that was noted in an earlier call shows by
+-- what is there now.
+local function put(work, fd, wanted)
+    local set, n = work.set, work.place[fd]
+    if n and n <= set.size then
+        local there, events = set:get(n)
+        if there == fd then
+            set:set(n, fd, bor(events, wanted))
+            return n
+        end
     end
-    local answer, ready, code = ms.poll(table.concat(pollfds), timeout)
-    if not answer then return nil, code end
-    local found = {}
-    for n = 1, ready > 0 and #pollfds or 0 do
-        local _, _, revents = ms.unpollfd(answer, n)
-        found[n] = revents
+    n = set:add(fd, wanted)
+    work.place[fd] = n
+    return n
+end
+
+-- Notes the sockets of a list that have a descriptor. Returns how many.
+local function collect(list, wanted, work, socks, at, arg)
+    local count, i = 0, 1
+    local sock = list[1]
+    while not check.absent(sock) do
+        if UNLIKE_SOCKETS[type(sock)] then
+            error(("bad argument #%d to 'select' (sockets expected, got %s)")
+                :format(arg, type(sock)), 3)
+        end
+        local fd = descriptor_of(sock)
+        if fd then
+            count = count + 1
+            socks[count], at[count] = sock, put(work, fd, wanted)
+        end
+        i = i + 1
+        sock = list[i]
+    end
+    return count
+end
+
+-- A list of ready sockets that tells as well where each one is.
+local function add(ready, count, sock)
+    ready[count], ready[sock] = sock, count
+    return count
+end
+
+-- The sockets that have something buffered, which the system doesn't know.
+local function take_dirty(socks, count, ready)
+    local found = 0
+    for i = 1, count do
+        if is_dirty(socks[i]) then found = add(ready, found + 1, socks[i]) end
     end
     return found
 end
 
--- The sockets that have something buffered, which the system doesn't know.
-local function take_dirty(socks, ready)
-    local dirty = {}
-    for i, sock in ipairs(socks) do
-        if is_dirty(sock) then
-            add(ready, sock)
-            dirty[i] = true
+-- Those that the system knows to be ready, once each.
+local function take_ready(set, socks, at, count, wanted, ready, found)
+    for i = 1, count do
+        local _, _, revents = set:get(at[i])
+        if band(revents, wanted) ~= 0 and not ready[socks[i]] then
+            found = add(ready, found + 1, socks[i])
         end
     end
-    return dirty
-end
-
-local function take_ready(socks, at, found, wanted, ready, dirty)
-    for i, sock in ipairs(socks) do
-        local revents = found[at[i]] or 0
-        if band(revents, bor(wanted, FAILED)) ~= 0 and not ready[sock]
-                and not dirty[i] then
-            add(ready, sock)
-        end
-    end
-end
-
-local function check_list(list, arg)
-    if check.absent(list) or type(list) == "table" then return list end
-    error(("bad argument #%d to 'select' (table expected, got %s)")
-        :format(arg, type(list)), 3)
+    return found
 end
 
 local NONE = {}
+
+local function check_list(list, arg)
+    if type(list) == "table" then return list end
+    if check.absent(list) then return NONE end
+    error(("bad argument #%d to 'select' (table expected, got %s)")
+        :format(arg, type(list)), 3)
+end
 
 --- Waits until one of several sockets is ready.
 ---@see poll(2)
@@ -130,17 +151,26 @@ local function select_ready(readers, writers, timeout)
     readers = check_list(readers, 1)
     writers = check_list(writers, 2)
     timeout = object.check_number(timeout, 3, "select", -1)
-    local polled = { fds = {}, events = {}, index = {} }
-    local input, input_at = collect(readers, POLLIN, polled, 1)
-    local output, output_at = collect(writers, POLLOUT, polled, 2)
+    local work = borrow()
+    local set = work.set
+    local inputs =
+        collect(readers, POLLIN, work, work.input, work.input_at, 1)
+    local outputs =
+        collect(writers, POLLOUT, work, work.output, work.output_at, 2)
     local readable, writable = {}, {}
-    local dirty = take_dirty(input, readable)
-    local wait = timeout ~= timeout and 0 or timeout * 1000
-    local found, code = poll(polled, #readable > 0 and 0 or wait)
-    if not found then return readable, writable, object.words(code) end
-    take_ready(input, input_at, found, POLLIN, readable, dirty)
-    take_ready(output, output_at, found, POLLOUT, writable, NONE)
-    if #readable + #writable > 0 then return readable, writable end
+    local read = take_dirty(work.input, inputs, readable)
+    local written = 0
+    local wait = (read > 0 or timeout ~= timeout) and 0 or timeout * 1000
+    local count, _, code = set:wait(wait)
+    if count and count > 0 then
+        read = take_ready(set, work.input, work.input_at, inputs, READABLE,
+            readable, read)
+        written = take_ready(set, work.output, work.output_at, outputs,
+            WRITABLE, writable, written)
+    end
+    give_back(work, inputs, outputs)
+    if not count then return readable, writable, object.words(code) end
+    if read + written > 0 then return readable, writable end
     return readable, writable, "timeout"
 end
 
