@@ -4,6 +4,7 @@
 --- A method returns a value, or false when it would have to wait, or nil alone
 --- at the end of a stream, or nil and a message.
 local ms = require "minisock"
+local buffers = require "minisock.buffers"
 local check = require "minisock.check"
 local errors = require "minisock.errors"
 local options = require "minisock.options"
@@ -492,16 +493,10 @@ local function is_socket(value)
 end
 
 -- What a call works with: the set, the descriptors in their order, and by
--- descriptor its socket and what that waits for. A finaliser may call select in
--- the middle of a call: then the spare one isn't there, and it makes its own.
-local spare
-
-local function borrow()
-    local work = spare
-    spare = nil
-    if work then return work end
+-- descriptor its socket and what that waits for.
+local borrow, lend_again = buffers.lender(function()
     return { set = pollset.new(), order = {}, socks = {}, events = {} }
-end
+end)
 
 local function give_back(work)
     local order, socks = work.order, work.socks
@@ -509,7 +504,7 @@ local function give_back(work)
         socks[order[i]], order[i] = nil, nil
     end
     work.set:clear()
-    spare = work
+    lend_again(work)
 end
 
 -- Adds the events that a table of sockets is to wait for to what each

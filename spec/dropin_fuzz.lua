@@ -390,6 +390,11 @@ local function check_error(message)
     end
     -- Of a value whose metamethods raise, that's what they do.
     if message:find("a metamethod was called", 1, true) then return end
+    -- Nor is it select's fault when a socket's getfd or dirty isn't a method.
+    if doing:find("^select%(") and (message:find("call local 'getfd'")
+            or message:find("call local 'dirty'")) then
+        return
+    end
     local prefix = ("%s:%d: "):format(CALLER, caller_line)
     if message:sub(1, #prefix) ~= prefix then return fail(message) end
     local text = message:sub(#prefix + 1)

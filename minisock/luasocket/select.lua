@@ -1,7 +1,8 @@
 --- LuaSocket's select, over poll(2): any number of sockets, of any number.
---- Stands on minisock and minisock.pollset.
+--- Stands on minisock, minisock.buffers and minisock.pollset.
 local bit = require "bit"
 local ms = require "minisock"
+local buffers = require "minisock.buffers"
 local check = require "minisock.check"
 local object = require "minisock.luasocket.object"
 local pollset = require "minisock.pollset"
@@ -43,27 +44,21 @@ local UNLIKE_SOCKETS = {
 
 -- What a call works with: the set, the place in it of each descriptor, and for
 -- either list the sockets that have one and where in the set it is. A method of
--- the caller's, or a finaliser, may call select in the middle of a call: then
--- the spare one isn't there, and it makes its own. One that is lost because
--- such a method raised isn't missed either.
-local spare
-
-local function borrow()
-    local work = spare
-    spare = nil
-    if work then return work end
+-- the caller's may call select in the middle of a call, or raise: what is lost
+-- so isn't missed.
+local borrow, lend_again = buffers.lender(function()
     return {
         set = pollset.new(), place = {},
         input = {}, input_at = {}, output = {}, output_at = {},
     }
-end
+end)
 
 local function give_back(work, inputs, outputs)
     local input, output = work.input, work.output
     for i = 1, inputs do input[i] = nil end
     for i = 1, outputs do output[i] = nil end
     work.set:clear()
-    spare = work
+    lend_again(work)
 end
 
 -- Where a descriptor is in the set, which has it once: poll(2) refuses more
