@@ -2,6 +2,7 @@
 
 --- The columns. The module is what a program requires.
 local libraries = {
+    { name = "bare", title = "bare FFI" },
     { name = "minisock", title = "minisock", module = "minisock" },
     { name = "buffers", title = "minisock, buffers" },
     { name = "socket", title = "minisock.socket", module = "minisock.socket" },
