@@ -133,13 +133,14 @@ and this lacks too, is what LuaJIT's strings cost. n/a: the library has no such
 operation, or can't have so many descriptors, or bare FFI would make no string.
 
 The rows are explained in [workloads.lua](../workloads.lua): "-heap" is with
-50 MB of live Lua data; the C program of `lines` makes one read of 64 bytes for
-a line, that of `lines-buffered-C` reads 64 KiB and looks for the line;
-`recvfrom` and `receive-batch` compare CPU time of the client, all others time,
-and bare FFI makes a string of the message, not of its sender; in the rows
-`1-by-1`, C makes a call for each message, which the library sends or gets in
-batches; of `require`, C is LuaJIT with an empty program. Under strace and
-callgrind a client is slower than its peer, and waits less than it does alone.
+50 MB of live Lua data; "-joff" is without the JIT compiler; the C program of
+`lines` makes one read of 64 bytes for a line, that of `lines-buffered-C` reads
+64 KiB and looks for the line; `recvfrom` and `receive-batch` compare CPU time
+of the client, all others time, and bare FFI makes a string of the message, not
+of its sender; in the rows `1-by-1`, C makes a call for each message, which the
+library sends or gets in batches; of `require`, C is LuaJIT with an empty
+program. Under strace and callgrind a client is slower than its peer, and waits
+less than it does alone.
 ]]
 
 local function text_of(results)
