@@ -137,10 +137,10 @@ The rows are explained in [workloads.lua](../workloads.lua): "-heap" is with
 `lines` makes one read of 64 bytes for a line, that of `lines-buffered-C` reads
 64 KiB and looks for the line; `recvfrom` and `receive-batch` compare CPU time
 of the client, all others time, and bare FFI makes a string of the message, not
-of its sender; in the rows `1-by-1`, C makes a call for each message, which the
-library sends or gets in batches; of `require`, C is LuaJIT with an empty
-program. Under strace and callgrind a client is slower than its peer, and waits
-less than it does alone.
+of its sender, for whom "minisock, buffers" doesn't ask in `recvfrom`; in the
+rows `1-by-1`, C makes a call for each message, which the library sends or gets
+in batches; of `require`, C is LuaJIT with an empty program. Under strace and
+callgrind a client is slower than its peer, and waits less than it does alone.
 
 callgrind counts the `rep movsb` by which glibc copies large pieces, one
 instruction, once for each byte: of a string's 69,000 in `receive-unix`, 65,700
