@@ -57,8 +57,6 @@ local groups = {
     group("Bulk, 64 KiB pieces", {
         row("receive-tcp", "flood", "tcp", "receive", { seconds = 0.12 }),
         row("receive-unix", "flood", "unix", "receive", { counted = 200 }),
-        row("receive-tcp-heap", "flood", "tcp", "receive",
-            { heap = 50, seconds = 0.2 }),
         row("receive-unix-heap", "flood", "unix", "receive",
             { heap = 50, seconds = 0.2 }),
         row("send-tcp", "sink", "tcp", "send", { seconds = 0.12 }),
@@ -74,10 +72,10 @@ local groups = {
     group("UDP, 64 bytes", {
         row("sendto", "silence", "tcp", "sendto", { counted = 2000 }),
         row("recvfrom", "supply", "tcp", "recvfrom",
-            { own_time = 1, counted = 12800 }),
+            { own_time = 1, counted = 9600 }),
         row("send-batch", "silence", "tcp", "sendmany", { counted = 1920 }),
         row("receive-batch", "supply", "tcp", "recvmany",
-            { own_time = 1, counted = 12800 }),
+            { own_time = 1, counted = 9600 }),
         row("send-batch-1-by-1", "silence", "tcp", "sendmany",
             { floor = "sendto" }),
         row("receive-batch-1-by-1", "supply", "tcp", "recvmany",
