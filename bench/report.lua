@@ -161,11 +161,11 @@ local function text_of(results)
 end
 
 -- One block for a group: name, then median, least and greatest of each
--- library.
+-- library. The title of its panel tells -joff.
 local function chart_block(results, group)
     local lines = {}
     for _, row in ipairs(group.rows) do
-        local cells = { row.name }
+        local cells = { (row.name:gsub("%-joff$", "")) }
         for _, library in ipairs(workloads.libraries) do
             local ratios = results.rows[row.name].ratios[library.name]
             cells[#cells + 1] = ratios and ("%.3f %.3f %.3f")
