@@ -2,12 +2,12 @@
 # thin lines go from the least to the greatest. Set by report.lua: data and
 # output_name; groups and libraries, separated by ";"; sizes, the number of
 # workloads of each group.
-set terminal svg size 1400,3000 dynamic font "sans-serif,14" \
+set terminal svg size 1400,3400 dynamic font "sans-serif,14" \
     background rgb "white"
 set output output_name
 
 item(list, i) = system(sprintf("printf %%s '%s' | cut -d';' -f%d", list, i))
-array colours[8] = ["#08519c", "#3182bd", "#6baed6", "#bdd7e7", \
+array colours[9] = ["#000000", "#08519c", "#3182bd", "#6baed6", "#bdd7e7", \
     "#d94801", "#238b45", "#756bb1", "#969696"]
 
 set style data histogram
@@ -30,7 +30,7 @@ do for [panel = 1:words(sizes)] {
     set xrange [-0.6:word(sizes, panel) - 0.3]
     if (panel == 1) { set key outside right top } else { set key off }
     set rmargin 24
-    plot for [i = 1:8] data index panel - 1 \
+    plot for [i = 1:9] data index panel - 1 \
         using 3 * i - 1:3 * i:3 * i + 1:xtic(1) \
         linecolor rgb colours[i] title item(libraries, i)
 }

@@ -28,8 +28,9 @@ local function client(row, library, budget)
         return ("%s spawn %s %s"):format(floor, budget, quiet_start(library))
     end
     if library then
-        return ("%s bench/client.lua %s %s %s"):format(luajit, library.name,
-            row.operation, budget)
+        return ("%s%s bench/client.lua %s %s %s"):format(luajit,
+            row.interpreted and " -joff" or "", library.name, row.operation,
+            budget)
     end
     return ("%s %s %s"):format(floor, row.floor or row.operation, budget)
 end

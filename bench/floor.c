@@ -26,6 +26,8 @@ void bench_mark(int begins);
 
 enum { MESSAGE = 64, PIECE = 65536, BATCH = 64, ARENA = 16 * PIECE };
 
+static const double ENOUGH = 0.7; /* of the time that was wanted */
+
 static struct sockaddr_storage address;
 static socklen_t address_size;
 static int fd;
@@ -409,19 +411,21 @@ static double timed(const struct operation *operation, long n)
     return now() - start;
 }
 
-/* Doubles the count until it takes a quarter of the time, which warms up too,
- * and then runs for all of it. */
+/* The first operation waits until the peer is ready. Doubles the count until it
+ * takes a quarter of the time, which warms up too, and then does what takes all
+ * of it; again, when a pause made that too few. */
 static double measure(const struct operation *operation, double seconds)
 {
     long n = 16;
-    double taken = timed(operation, n);
-    while (taken < seconds / 4) {
-        n *= 2;
+    double taken;
+    operation->run(1);
+    taken = timed(operation, n);
+    while (taken < seconds * ENOUGH) {
+        double more = taken < seconds / 4 ? 2 : seconds / taken;
+        n = (long)((double)n * more) + 1;
         taken = timed(operation, n);
     }
-    if (taken > seconds) return taken / (double)n;
-    n = (long)((double)n * seconds / taken);
-    return timed(operation, n) / (double)n;
+    return taken / (double)n;
 }
 
 static void be_counted(const struct operation *operation, char *counts)

@@ -176,6 +176,14 @@ static void sink(int listener)
         ;
 }
 
+static void fill_pool(void)
+{
+    for (size_t i = 0; i < POOL; i += sizeof(uint32_t)) {
+        uint32_t bytes = next_number();
+        memcpy(pool + i, &bytes, sizeof bytes);
+    }
+}
+
 static void flood(int listener)
 {
     int fd = next_client(listener);
@@ -185,18 +193,27 @@ static void flood(int listener)
     }
 }
 
+static size_t lines_size;
+
 /* Lines of 20 to 80 bytes and their LF. */
-static void lines(int listener)
+static void write_lines(void)
 {
-    int fd = next_client(listener);
     size_t end = 0;
     for (size_t i = 0; i < POOL; i++)
         pool[i] = (char)('a' + next_number() % 26);
     for (size_t at; (at = end + 20 + next_number() % 61) < POOL; end = at + 1)
         pool[at] = '\n';
+    lines_size = end;
+}
+
+static void lines(int listener)
+{
+    int fd = next_client(listener);
     for (;;) {
-        for (size_t at = 0; at < end; at += PIECE)
-            send_all(fd, pool + at, end - at < PIECE ? end - at : PIECE);
+        for (size_t at = 0; at < lines_size; at += PIECE) {
+            size_t left = lines_size - at;
+            send_all(fd, pool + at, left < PIECE ? left : PIECE);
+        }
     }
 }
 
@@ -297,17 +314,18 @@ static const struct mode {
     const char *name;
     void (*serve)(int fd);
     int type; /* 0: the client listens */
+    void (*prepare)(void); /* what is there before the client starts */
 } modes[] = {
-    { "echo", echo, SOCK_STREAM },
-    { "sink", sink, SOCK_STREAM },
-    { "flood", flood, SOCK_STREAM },
-    { "lines", lines, SOCK_STREAM },
-    { "keep", keep, SOCK_STREAM },
-    { "take", take, SOCK_STREAM },
-    { "give", give, 0 },
-    { "wake", wake, SOCK_STREAM },
-    { "supply", supply, SOCK_DGRAM },
-    { "silence", silence, SOCK_DGRAM },
+    { "echo", echo, SOCK_STREAM, NULL },
+    { "sink", sink, SOCK_STREAM, NULL },
+    { "flood", flood, SOCK_STREAM, fill_pool },
+    { "lines", lines, SOCK_STREAM, write_lines },
+    { "keep", keep, SOCK_STREAM, NULL },
+    { "take", take, SOCK_STREAM, NULL },
+    { "give", give, 0, NULL },
+    { "wake", wake, SOCK_STREAM, NULL },
+    { "supply", supply, SOCK_DGRAM, NULL },
+    { "silence", silence, SOCK_DGRAM, NULL },
 };
 
 static const struct mode *find_mode(const char *name)
@@ -398,7 +416,7 @@ int main(int argc, char **argv)
     mode = find_mode(argv[1]);
     choose_address(strcmp(argv[2], "unix") == 0 ? AF_UNIX : AF_INET);
     setenv("BENCH_FAMILY", argv[2], 1);
-    for (size_t i = 0; i < POOL; i++) pool[i] = (char)next_number();
+    if (mode->prepare) mode->prepare();
     stay_on_one_cpu();
     raise_limit();
     if (mode->type) fd = bound(mode->type);

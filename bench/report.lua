@@ -126,15 +126,27 @@ local NOTES = [[
 Speed is a ratio to a C program that makes the same system calls on buffers
 that are there (C = 1, more is faster): the median of all rounds, and in
 brackets the least and the greatest. "C again" is that program against itself:
-what differs by less than it does, doesn't differ. n/a: the library has no such
-operation, or can't have so many descriptors. The rows are explained in
-[workloads.lua](../workloads.lua): "-heap" is with 50 MB of live Lua data; the
-C program of `lines` makes one read of 64 bytes for a line, that of
-`lines-buffered-C` reads 64 KiB and looks for the line; `recvfrom` and
-`receive-batch` compare CPU time of the client, all others time; in the rows
-`1-by-1`, C makes a call for each message, which the library sends or gets in
-batches; of `require`, C is LuaJIT with an empty program. Under strace and
+what differs by less than it does, doesn't differ. "bare FFI" is
+[what LuaJIT itself allows](../libraries/bare.lua): the C call and a string of
+what came, with nothing checked; what a library that gives strings lacks to C,
+and this lacks too, is what LuaJIT's strings cost. n/a: the library has no such
+operation, or can't have so many descriptors, or bare FFI would make no string.
+
+The rows are explained in [workloads.lua](../workloads.lua): "-heap" is with
+50 MB of live Lua data; "-joff" is without the JIT compiler; the C program of
+`lines` makes one read of 64 bytes for a line, that of `lines-buffered-C` reads
+64 KiB and looks for the line; `recvfrom` and `receive-batch` compare CPU time
+of the client, all others time, and bare FFI makes a string of the message, not
+of its sender, for whom "minisock, buffers" doesn't ask in `recvfrom`; in the
+rows `1-by-1`, C makes a call for each message, which the library sends or gets
+in batches; of `require`, C is LuaJIT with an empty program. Under strace and
 callgrind a client is slower than its peer, and waits less than it does alone.
+
+callgrind counts the `rep movsb` by which glibc copies large pieces, one
+instruction, once for each byte: of a string's 69,000 in `receive-unix`, 65,700
+are one copy of 64 KiB, into other memory each time, where the kernel writes
+all of C's to the same. How much slower that is, bare FFI's speed in that row
+tells.
 ]]
 
 local function text_of(results)
@@ -149,11 +161,11 @@ local function text_of(results)
 end
 
 -- One block for a group: name, then median, least and greatest of each
--- library.
+-- library. The title of its panel tells -joff.
 local function chart_block(results, group)
     local lines = {}
     for _, row in ipairs(group.rows) do
-        local cells = { row.name }
+        local cells = { (row.name:gsub("%-joff$", "")) }
         for _, library in ipairs(workloads.libraries) do
             local ratios = results.rows[row.name].ratios[library.name]
             cells[#cells + 1] = ratios and ("%.3f %.3f %.3f")

@@ -34,7 +34,7 @@ end
 
 local function time_library(row, library)
     if library and not can(library, row) then return nil, "n/a" end
-    return run(command.timed(row, library, SECONDS),
+    return run(command.timed(row, library, row.seconds or SECONDS),
         row.name .. " " .. (library and library.title or "C"))
 end
 
@@ -83,7 +83,7 @@ local function measure_row(row, syscalls, instructions)
     return {
         ratios = ratios,
         missing = missing,
-        syscalls = count_row(row, syscalls, ratios),
+        syscalls = not row.interpreted and count_row(row, syscalls, ratios),
         instructions = count_row(row, instructions, ratios),
     }
 end
