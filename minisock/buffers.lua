@@ -16,13 +16,23 @@ buffers.UDPMAXSIZE = 2048
 local LIMIT = 2^20
 buffers.LIMIT = LIMIT
 
+if not pcall(ffi.typeof, "struct minisock_page_1") then
+    ffi.cdef [[
+    struct minisock_page_1 { uint8_t bytes[4096]; }
+        __attribute__((aligned(4096)));
+    ]]
+end
+
+-- Whole pages, since the kernel fills these faster than what lies across them.
+local PAGES = ffi.typeof("struct minisock_page_1[?]")
+local PAGE = ffi.sizeof("struct minisock_page_1")
 local SMALLEST = 65536
 
 local scratch, capacity = nil, 0
 
 local function grow(size)
     size = math.max(size, SMALLEST)
-    local larger = ffi.new("uint8_t[?]", size)
+    local larger = PAGES(math.ceil(size / PAGE))
     if size <= LIMIT then scratch, capacity = larger, size end
     return larger
 end

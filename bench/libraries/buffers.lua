@@ -34,8 +34,11 @@ function buffers.read_small(target)
     end
 end
 
+-- From the start of a page on, as memory of this size is in C.
+local PIECE = ffi.typeof("char __attribute__((aligned(4096)))[65536]")
+
 function buffers.receive(target)
-    local fd, piece = connect(target), ffi.new("char[65536]")
+    local fd, piece = connect(target), PIECE()
     return function(n)
         local left = n * 65536
         while left > 0 do
