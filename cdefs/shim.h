@@ -52,8 +52,8 @@ int minisock_wait(int fd, int events, double deadline);
 int minisock_read_wait(int fd, void *buffer, size_t size, int error,
                        double deadline);
 int minisock_read_within(int fd, void *buffer, size_t size, double timeout);
-int minisock_recvmsg_wait(int fd, struct minisock_message *message, int flags,
-                          double deadline);
+int minisock_recvmsg(int fd, struct minisock_message *message, int flags,
+                     double timeout);
 int minisock_recvmmsg_wait(int fd, struct minisock_mmsghdr *headers,
                            uint32_t count, int error, double deadline);
 int minisock_sendmsg(int fd, struct minisock_message *message, int flags);

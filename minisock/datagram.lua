@@ -14,7 +14,7 @@ local C = ffi.C
 local shim = cdefs.shim
 local constant = cdefs.constant
 local band, bor = bit.band, bit.bor
-local deadline, errno = clock.deadline, ffi.errno
+local errno = ffi.errno
 local family_of, take_again = address.family, address.take_again
 local min = math.min
 
@@ -41,7 +41,7 @@ local DEFAULT_TIMEOUT = clock.DEFAULT_TIMEOUT
 local UDPMAXSIZE = buffers.UDPMAXSIZE
 
 local MESSAGE = ffi.typeof("struct minisock_message")
-local PIECE = ffi.typeof("struct minisock_iovec[1]")
+local PIECE = ffi.typeof("struct minisock_iovec")
 local ADDRESS_SIZE = ffi.sizeof(MESSAGE().addr)
 
 local borrow, give_back = buffers.lender(function()
@@ -125,9 +125,9 @@ function datagram.recvfrom(fd, timeout, max)
     local work = borrow()
     local message, piece = work.message, work.piece
     local buffer = buffers.scratch(max)
-    piece[0].base, piece[0].size = buffer, max
+    piece.base, piece.size = buffer, max
     message.addr_length = ADDRESS_SIZE
-    local n = shim.minisock_recvmsg_wait(fd, message, 0, deadline(timeout))
+    local n = shim.minisock_recvmsg(fd, message, 0, timeout)
     if n < 0 then
         give_back(work)
         return errors.fail("recvfrom", -n)

@@ -291,14 +291,13 @@ function messages.recvmsg(fd, timeout, max, flags)
     max = math.min(check.size(max, 3, "recvmsg", UDPMAXSIZE), buffers.LIMIT)
     flags = check.int(flags, 4, "recvmsg", 0)
     if bit.band(flags, NEVER_WAITING) ~= 0 then timeout = 0 end
-    local incoming, piece = borrow(), ffi.new("struct minisock_iovec[1]")
+    local incoming, piece = borrow(), ffi.new("struct minisock_iovec")
     local buffer = buffers.scratch(max)
-    piece[0].base, piece[0].size = buffer, max
+    piece.base, piece.size = buffer, max
     incoming.pieces, incoming.piece_count = piece, 1
     incoming.addr_length = ADDRESS_SIZE
     incoming.control_length = CONTROL_SIZE
-    local n = shim.minisock_recvmsg_wait(fd, incoming, flags,
-        clock.deadline(timeout))
+    local n = shim.minisock_recvmsg(fd, incoming, flags, timeout)
     if n < 0 then
         give_back(incoming)
         return errors.fail("recvmsg", -n)

@@ -208,10 +208,10 @@ static int take_message(int fd, struct minisock_message *message, int flags)
 }
 
 /* The lengths in message say how much there is room for, then how much came. */
-int minisock_recvmsg_wait(int fd, struct minisock_message *message, int flags,
-                          double deadline)
+int minisock_recvmsg(int fd, struct minisock_message *message, int flags,
+                     double timeout)
 {
-    double pause = 0;
+    double deadline = 0, pause = 0;
     int ready = 0;
 
     for (;;) {
@@ -219,6 +219,8 @@ int minisock_recvmsg_wait(int fd, struct minisock_message *message, int flags,
 
         if (n >= 0 || !is_transient(-n))
             return n;
+        if (deadline == 0 && timeout > 0) /* what is there needs no clock */
+            deadline = minisock_now() + timeout;
         if (is_over(-n, deadline))
             return -ETIME;
         if (ready & POLLRDHUP) { /* a datagram socket after SHUT_RD */
