@@ -12,6 +12,7 @@ import time
 
 A = 1
 CNAME = 5
+AAAA = 28
 TRUNCATED = 0x0200
 ANSWER = 0x8180 # to a recursive question, by a server that recurses
 
@@ -24,12 +25,13 @@ class Question:
         self.type, = struct.unpack(">H", packet[end - 4:end - 2])
         self.label = packet[13:13 + packet[12]].decode("latin-1").lower()
         self.over_tcp = over_tcp
+        self.answered = A
 
     def header(self, flags, count):
         return struct.pack(">HHHHHH", self.id, ANSWER | flags, 1, count, 0, 0)
 
     def reply(self, records=(), flags=0):
-        if self.type != A:
+        if self.type != self.answered:
             records = ()
         return self.header(flags, len(records)) + self.section \
             + b"".join(records)
@@ -43,6 +45,7 @@ def address(last):
     return record(bytes([127, 0, 0, last]))
 
 
+LONGEST = (b"\x3f" + b"\xff" * 63) * 3 + b"\x3d" + b"\xff" * 61 + b"\0"
 FIFTY = [address(last) for last in range(2, 52)]
 
 
@@ -50,6 +53,13 @@ def many(question):
     if question.over_tcp:
         return question.reply(FIFTY)
     return question.reply(FIFTY[:20], TRUNCATED)
+
+
+def both(question):
+    if question.type == AAAA:
+        question.answered = AAAA
+        return question.reply([record(bytes(15) + b"\1", AAAA)])
+    return question.reply([address(1)])
 
 
 def slow(question):
@@ -72,6 +82,7 @@ ANSWERS = {
     "servfail": lambda q: q.reply(flags=2),
     "refused": lambda q: q.reply(flags=5),
     "empty": lambda q: q.reply(),
+    "both": both, # 127.0.0.1 and ::1
     "many": many, # which UDP cuts
     "large": lambda q: q.reply(FIFTY), # more than UDP should hold
     "cut": lambda q: q.reply([address(1)], TRUNCATED), # over TCP, too
@@ -86,6 +97,9 @@ ANSWERS = {
     # An address that is too short, and one that ends beyond the packet.
     "stub": lambda q: q.reply([record(b"\x7f\0\0")]),
     "beyond": lambda q: q.reply([address(1)])[:-2],
+    # An alias of the longest name, of bytes that are written \\ddd.
+    "longest": lambda q: q.reply(
+        [record(LONGEST, CNAME), record(bytes([127, 0, 0, 1]), A, LONGEST)]),
     # Names that are themselves: an alias, and a pointer.
     "loop": lambda q: q.reply([record(b"\xc0\x0c", CNAME)]),
     "pointer": lambda q: q.reply(

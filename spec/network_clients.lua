@@ -8,6 +8,7 @@ local lfs = require "lfs"
 local address = require "minisock.address"
 local clock = require "minisock.clock"
 local errors = require "minisock.errors"
+local lsocket = require "minisock.lsocket"
 local luasocket = require "minisock.luasocket"
 local ms = require "minisock"
 local object = require "minisock.luasocket.object"
@@ -24,7 +25,7 @@ local clients = {}
 -- The codes of LuaSocket's and of cosockets' words.
 local CODES = {}
 for name in ([[
-    EACCES ECONNREFUSED ECONNRESET EHOSTUNREACH EINVAL ENETUNREACH ETIMEDOUT
+    EACCES ECONNREFUSED EHOSTUNREACH EINVAL ENETUNREACH EPERM ETIMEDOUT
 ]]):gmatch("%S+") do
     CODES[errors.text(ms[name]):lower()] = ms[name]
 end
@@ -89,6 +90,41 @@ end
 function Core:set_timeout(timeout) self.timeout = timeout end
 function Core:set_option(name, value) ms.setsockopt(self.fd, name, value) end
 function Core:close() ms.close(self.fd) end
+
+-- A kind of the core's that sends otherwise.
+local function core_sending(send)
+    local kind = setmetatable({ send = send }, { __index = Core })
+    function kind.connect(...)
+        local client, problem = Core.connect(...)
+        return client and setmetatable(client, { __index = kind }), problem
+    end
+    return kind
+end
+
+-- A list of strings, of different sizes.
+local Pieces = core_sending(function(self, data)
+    local pieces, at = {}, 1
+    while at <= #data do
+        pieces[#pieces + 1] = data:sub(at, at + 8000 + #pieces)
+        at = at + #pieces[#pieces]
+    end
+    return Core.send(self, pieces)
+end)
+
+-- A string.buffer, which keeps what wasn't sent.
+local Buffer = core_sending(function(self, data)
+    local buffer = require("string.buffer").new():put(data)
+    local sent, problem, before = Core.send(self, buffer)
+    assert(#buffer == #data - (sent or before))
+    return sent, problem, before
+end)
+
+-- Without a timeout, by a blocking connect(2).
+local Blocking = setmetatable({}, { __index = Core })
+
+function Blocking.connect(host, port)
+    return Core.connect(host, port, math.huge)
+end
 
 local Object = {}
 
@@ -187,9 +223,10 @@ function Resty:set_option(name, value)
 end
 function Resty:close() self.sock:close() end
 
---- The four kinds: `connect` makes a client of one.
+--- The kinds: `connect` makes a client of one.
 clients.tcp = {
     core = Core, socket = Object, luasocket = LuaSocket, resty = Resty,
+    pieces = Pieces, buffer = Buffer, blocking = Blocking,
 }
 
 ---------------------------------------------------------------------------
@@ -288,6 +325,13 @@ function clients.names.socket(host)
     local list, message, code =
         socket.getaddrinfo(host, 80, 0, ms.SOCK_STREAM)
     if not list then return nil, of_object(message, code) end
+    for i, entry in ipairs(list) do list[i] = entry.addr end
+    return list
+end
+
+function clients.names.lsocket(host)
+    local list, reason = lsocket.resolve(host)
+    if not list then return nil, of_words(reason) end
     for i, entry in ipairs(list) do list[i] = entry.addr end
     return list
 end

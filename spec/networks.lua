@@ -48,18 +48,19 @@ function Network:shell(commands)
     return output
 end
 
---- Adds nft rules for what comes in.
+--- Adds nft rules.
 ---@param rules string
-function Network:filter(rules)
+---@param hook? string for which packets: those that come in, by default
+function Network:filter(rules, hook)
     local name = support.spit(support.tmpname(), ([[
         table inet spec {
             counter asked {}
-            chain input {
-                type filter hook input priority 0;
+            chain spec {
+                type filter hook %s priority 0;
                 %s
             }
         }
-    ]]):format(rules))
+    ]]):format(hook or "input", rules))
     self:shell("nft -f " .. name)
 end
 
