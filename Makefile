@@ -100,7 +100,8 @@ MEMORY_SPECS ?= $(filter-out spec/nginx_spec.lua spec/syscalls_spec.lua \
 
 # Millions of calls, or many programs with deadlines to keep, which valgrind
 # takes very long for; asan doesn't.
-SLOW_SPECS = spec/fuzz_spec.lua spec/reload_spec.lua spec/networks_spec.lua
+SLOW_SPECS = spec/fuzz_spec.lua spec/reload_spec.lua spec/networks_spec.lua \
+    spec/name_servers_spec.lua
 
 ### asan: the specs, with the shim under AddressSanitizer and UBSan
 asan:

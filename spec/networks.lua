@@ -6,7 +6,10 @@
 local servers = require "spec.servers"
 local support = require "spec.support"
 
-local networks = {}
+local networks = {
+    --- Whose clients spec/network_clients.lua has.
+    LIBRARIES = { "core", "socket", "luasocket", "resty" },
+}
 
 local LONGEST = 120 -- s
 local COMMANDS = { "ip", "tc", "nft", "nsenter", "unshare", "setpriv" }
@@ -109,6 +112,25 @@ end
 --- Runs a Lua program likewise, to its end.
 function Network:run(program, ...)
     networks.finish(self:start(program, ...))
+end
+
+function networks.finish_all(processes)
+    for _, process in ipairs(processes) do networks.finish(process) end
+end
+
+--- Starts a program for a client of each library, whose name is its first
+--- argument, and adds the processes to a list.
+function Network:start_for_each(processes, program, ...)
+    for _, library in ipairs(networks.LIBRARIES) do
+        processes[#processes + 1] = self:start(program, library, ...)
+    end
+end
+
+--- Runs a program likewise, all at the same time: most of it is waiting.
+function Network:run_for_each(program, ...)
+    local processes = {}
+    self:start_for_each(processes, program, ...)
+    networks.finish_all(processes)
 end
 
 -- Asks once, and gives up after a second.
