@@ -455,7 +455,9 @@ end
 
 --- The address info of a place.
 function llsockets.address(place, socktype)
-    if place.path then return llsocket.unix.getaddrinfo(place.path, socktype) end
+    if place.path then
+        return llsocket.unix.getaddrinfo(place.path, socktype)
+    end
     return assert(llsocket.inet.getaddrinfo(place.host, tostring(place.port),
         socktype, nil, llsocket.AI_NUMERICHOST))[1]
 end
