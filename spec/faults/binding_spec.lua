@@ -321,38 +321,57 @@ describe("binding, closing and what is left:", function()
         ]])))
     end)
 
-    -- There SO_REUSEADDR is for the program to set, as with the originals.
+    -- Serves a client, closes first, and so leaves the port in TIME_WAIT.
+    local function serve(server)
+        local place = faults.place(server:fd())
+        local client = support.keep(ms.connect(libraries.raw(place)))
+        hold(server:accept()):close()
+        assert.are.equal("", ms.read(client, 2000))
+        ms.close(client)
+        server:close()
+        return place
+    end
+
+    each("case 80: a server can start again at once", "listen",
+        function(library)
+            local place = serve(hold(library.listen(LOOPBACK)))
+            hold(library.listen(place))
+        end, "luasocket llsocket")
+
+    -- There it is for the program to say so, as with the originals.
     local REUSE = {
         luasocket = function(place)
             local sock = hold(luasocket.tcp4())
             assert(sock:setoption("reuseaddr", true))
-            return sock:bind(place.host, place.port)
+            assert(sock:bind(place.host, place.port))
+            assert(sock:listen())
+            return sock
         end,
         llsocket = function(place)
             local sock = hold(llsocket.socket.new(
                 libraries.llsocket.address(place, ms.SOCK_STREAM)))
-            assert(sock:reuseaddr(true))
-            return not sock:bind()
+            sock:reuseaddr(true)
+            assert(not sock:bind())
+            assert(not sock:listen())
+            return sock
         end,
     }
-
-    each("case 80: a server can start again at once", "listen",
-        function(library)
-            local server = hold(library.listen(LOOPBACK))
-            local place = faults.place(server:fd())
-            local client = support.keep(ms.connect(libraries.raw(place)))
-            -- Who closes first is left in TIME_WAIT.
-            hold(server:accept()):close()
-            assert.are.equal("", ms.read(client, 2000))
-            ms.close(client)
-            server:close()
-            if REUSE[library.name] then
-                local sock, why = library.listen(place)
-                assert.is_nil(sock)
-                assert.are.equal("EADDRINUSE", why)
-                assert.is_truthy(REUSE[library.name](place))
-            else
-                hold(library.listen(place))
-            end
+    for name, listen in pairs(REUSE) do
+        it("case 80: with SO_REUSEADDR, one of " .. name, function()
+            local library = libraries[name]
+            local sock, why =
+                library.listen(serve(hold(library.listen(LOOPBACK))))
+            assert.is_nil(sock)
+            assert.are.equal("EADDRINUSE", why)
+            local server = listen(LOOPBACK)
+            local place = serve({
+                fd = function()
+                    return (server.getfd or server.fd)(server)
+                end,
+                accept = function() return server:accept() end,
+                close = function() server:close() end,
+            })
+            listen(place)
         end)
+    end
 end)
