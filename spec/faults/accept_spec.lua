@@ -12,7 +12,7 @@ local each, hold = faults.each, faults.hold
 -- In a process of its own, whose limit of descriptors goes down and up again.
 local LIMITED = [[
     local ffi = require "ffi"
-    local libraries = require "spec.faults.libraries"
+    local libraries = require "spec.faults.sockets"
     local ms = require "minisock"
     local owner = require "minisock.owner"
     ms.load()

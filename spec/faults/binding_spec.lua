@@ -1,5 +1,5 @@
 local faults = require "spec.faults.support"
-local libraries = require "spec.faults.libraries"
+local libraries = require "spec.faults.sockets"
 local llsocket = require "minisock.llsocket"
 local luasocket = require "minisock.luasocket"
 local ms = require "minisock"
@@ -281,7 +281,7 @@ describe("binding, closing and what is left:", function()
             function(library)
                 local output, status = support.run(([[
                     local ffi = require "ffi"
-                    local libraries = require "spec.faults.libraries"
+                    local libraries = require "spec.faults.sockets"
                     local ms = require "minisock"
                     ffi.cdef "int fork(void); void _exit(int);"
                     ffi.cdef "int waitpid(int, int *, int);"

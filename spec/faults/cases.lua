@@ -11,7 +11,7 @@ local cases = {
     ["3"] = HERE .. "eintr_spec.lua",
     ["4"] = HERE .. "eintr_spec.lua",
     ["5"] = HERE .. "eintr_spec.lua",
-    ["6"] = "spec/matrix_spec.lua",
+    ["6"] = HERE .. "eintr_spec.lua",
     -- Partial I/O
     ["7"] = HERE .. "partial_spec.lua",
     ["8"] = HERE .. "partial_spec.lua",

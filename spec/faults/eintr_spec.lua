@@ -12,7 +12,7 @@ local SIGNALS = [[
     ffi.cdef "int siginterrupt(int, int); int fork(void); void _exit(int);"
     ffi.cdef "int setitimer(int, const long *, long *); int kill(int, int);"
     ffi.cdef "int waitpid(int, int *, int);"
-    local libraries = require "spec.faults.libraries"
+    local libraries = require "spec.faults.sockets"
     local ms = require "minisock"
     local now = require("minisock.cdefs").shim.minisock_now
     ffi.C.signal(14, ffi.cast("void *", ffi.C.abs))
@@ -169,4 +169,63 @@ describe("EINTR:", function()
                 print("sent", status[0] == 7 * 256 and "in order")
             ]]))
         end)
+
+    -- Linux closes a descriptor, and then says EINTR: with a second close it
+    -- would be another's that is closed.
+    local CLOSE = [[
+        #include <dlfcn.h>
+        #include <errno.h>
+        int armed = -1, closed;
+        int close(int fd)
+        {
+            int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "close");
+            if (fd != armed) return real(fd);
+            closed++;
+            real(fd);
+            errno = EINTR;
+            return -1;
+        }
+    ]]
+
+    describe("close", function()
+        local dir, luajit
+
+        setup(function()
+            dir = support.mkdtemp()
+            luajit = support.preloading(
+                support.build_library(dir, "close", CLOSE, "-ldl"))
+        end)
+        teardown(function() support.rmtree(dir) end)
+
+        each("case 6: an interrupted close has closed, and isn't repeated",
+            "connect", function(library)
+                local name = support.spit(dir .. "/close.lua", ([[
+                    local ffi = require "ffi"
+                    local libraries = require "spec.faults.sockets"
+                    local ms = require "minisock"
+                    ffi.cdef "int armed, closed;"
+                    local server, addr = ms.bind("127.0.0.1", 0)
+                    local place = ms.parseaddr(addr)
+                    place.host = place.addr
+                    local here = libraries[%q].connect(place)
+                    local fd = here:fd()
+                    local object = type(here.sock) == "table"
+                    ffi.C.armed = fd
+                    local done, problem
+                    if object then
+                        done, problem = here.sock:close()
+                    else
+                        done, problem = ms.close(fd)
+                    end
+                    print(problem, ffi.C.closed, ms.getcloexec(fd))
+                    here = nil
+                    collectgarbage()
+                    collectgarbage()
+                    print(ffi.C.closed)
+                ]]):format(library.name))
+                local output, status = support.shell(luajit .. " " .. name)
+                assert.matches("^nil\t1\tnil\t.*\n1\n$", output)
+                assert.are.equal(0, status)
+            end)
+    end)
 end)

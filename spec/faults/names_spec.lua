@@ -1,5 +1,5 @@
 local faults = require "spec.faults.support"
-local libraries = require "spec.faults.libraries"
+local libraries = require "spec.faults.sockets"
 local llsocket = require "minisock.llsocket"
 local lsocket = require "minisock.lsocket"
 local luasocket = require "minisock.luasocket"

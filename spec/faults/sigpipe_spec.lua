@@ -7,7 +7,7 @@ local each = faults.each
 -- What a program does that sends to a peer that is gone. nginx ignores SIGPIPE;
 -- here it is as in a plain program, whoever runs the specs.
 local GONE = [[
-    local libraries = require "spec.faults.libraries"
+    local libraries = require "spec.faults.sockets"
     local ms = require "minisock"
     local ffi = require "ffi"
     ffi.cdef "void *signal(int, void *);"
@@ -86,7 +86,7 @@ describe("SIGPIPE", function()
                         text:match("SigCgt:%%s*(%%x+)")
                 end
                 local ignored, caught = dispositions()
-                local libraries = require "spec.faults.libraries"
+                local libraries = require "spec.faults.sockets"
                 local ms = require "minisock"
                 ms.load()
                 for _, name in ipairs { "batch", "poller", "pollset" } do

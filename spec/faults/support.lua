@@ -1,8 +1,8 @@
 --- What the specs of the case table share: each case is put to every library
---- that it is for. Stands on spec.support and spec.faults.libraries.
+--- that it is for. Stands on spec.support and spec.faults.sockets.
 local busted = require "busted"
 local bit = require "bit"
-local libraries = require "spec.faults.libraries"
+local libraries = require "spec.faults.sockets"
 local ms = require "minisock"
 local support = require "spec.support"
 

@@ -1,6 +1,6 @@
 local faults = require "spec.faults.support"
 local lfs = require "lfs"
-local libraries = require "spec.faults.libraries"
+local libraries = require "spec.faults.sockets"
 local ms = require "minisock"
 local support = require "spec.support"
 
