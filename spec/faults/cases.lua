@@ -85,8 +85,8 @@ local cases = {
     ["65"] = HERE .. "names_spec.lua",
     ["66"] = HERE .. "names_spec.lua",
     ["67"] = HERE .. "names_spec.lua",
-    ["68"] = "spec/networks_spec.lua",
-    ["68b"] = "spec/networks_spec.lua",
+    ["68"] = "spec/name_servers_spec.lua",
+    ["68b"] = "spec/name_servers_spec.lua",
     -- Binding, closing and what is left
     ["69"] = HERE .. "binding_spec.lua",
     ["70"] = HERE .. "binding_spec.lua",
