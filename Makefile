@@ -96,12 +96,14 @@ MEMORY_SPECS ?= $(filter-out spec/nginx_spec.lua spec/syscalls_spec.lua \
     spec/resty_clients_spec.lua spec/luasocket_clients_spec.lua \
     spec/resty_spec.lua spec/resty_install_spec.lua spec/resty_tls_spec.lua \
     spec/luasocket_spec.lua spec/dropin_syscalls_spec.lua \
-    spec/telemetry_spec.lua, $(wildcard spec/*_spec.lua))
+    spec/telemetry_spec.lua, \
+    $(wildcard spec/*_spec.lua spec/faults/*_spec.lua))
 
 # Millions of calls, or many programs with deadlines to keep, which valgrind
 # takes very long for; asan doesn't.
 SLOW_SPECS = spec/fuzz_spec.lua spec/reload_spec.lua spec/networks_spec.lua \
-    spec/name_servers_spec.lua
+    spec/name_servers_spec.lua spec/faults/eintr_spec.lua \
+    spec/faults/sigpipe_spec.lua
 
 ### asan: the specs, with the shim under AddressSanitizer and UBSan
 asan:

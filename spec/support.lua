@@ -61,6 +61,11 @@ function support.tmpname()
     return name
 end
 
+--- A file that is removed after the test, if it is there then.
+function support.remove(name)
+    files[#files + 1] = name
+end
+
 --- Two connected Unix stream sockets.
 function support.pair(socktype)
     local a, b = ms.socketpair(socktype)
