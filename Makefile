@@ -59,6 +59,21 @@ telemetry:
 	@$(MAKE) --no-print-directory all
 	$(LUA_ENV) LUAJIT=$(LUAJIT) $(LUAJIT) spec/telemetry_rates.lua
 
+# What spec/load_spec.lua does in seconds: 10,000 connections for a minute, then
+# a million that come and go. Two minutes, and more memory for the kernel's
+# queues than a small machine may have.
+SECONDS ?= 60
+CONNECTIONS ?= 10000
+CYCLES ?= 100000
+
+### soak: many connections (SECONDS=60 CONNECTIONS=10000 CYCLES=100000 SEED=1)
+soak:
+	@.ci/deps test
+	@$(MAKE) --no-print-directory all
+	$(LUA_ENV) LUAJIT=$(LUAJIT) env SECONDS=$(SECONDS) \
+	    CONNECTIONS=$(CONNECTIONS) $(LUAJIT) spec/soak.lua
+	$(LUA_ENV) env CYCLES=$(CYCLES) $(LUAJIT) spec/cycles.lua
+
 BENCH_CC = $(CC) -std=c11 -O2 $(WARNINGS)
 
 ### bench: speed beside C and other libraries (ONLY=pingpong ROUNDS=3 for less)
@@ -140,6 +155,6 @@ install: all
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: help all demo test telemetry bench bench-programs lint asan valgrind \
-    run-specs deps install clean
+.PHONY: help all demo test telemetry soak bench bench-programs lint asan \
+    valgrind run-specs deps install clean
 .DEFAULT_GOAL := all
