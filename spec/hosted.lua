@@ -1,4 +1,5 @@
 --- What spec/hosts_spec.lua runs inside nginx.
+-- luacheck: read globals ngx
 local ffi = require "ffi"
 local batch = require "minisock.batch"
 local clock = require "minisock.clock"
@@ -173,28 +174,40 @@ end
 
 local kept = {}
 
-local function core_ping(fd)
-    assert(ms.sendall(fd, "PING\r\n", 1000))
-    assert(ms.read(fd, 1000) == "+PONG\r\n")
+-- Redis answers with what it was sent: another answer is another's.
+local count = 0
+local function new_text()
+    count = count + 1
+    return ("%d-%d"):format(ngx.worker.pid(), count)
 end
 
-local function pooled_ping(port)
+local function ping_core(fd)
+    local text = new_text()
+    assert(ms.sendall(fd, "PING " .. text .. "\r\n", 10000))
+    assert(ms.read(fd, 10000) == ("$%d\r\n%s\r\n"):format(#text, text))
+end
+
+-- Other objects, whose methods have other names.
+local function ping(sock, send, receive)
+    local text = new_text()
+    assert(sock[send](sock, "PING " .. text .. "\r\n"))
+    assert(sock[receive](sock) == "$" .. #text)
+    assert(sock[receive](sock) == text)
+end
+
+local function ping_object(sock) ping(sock, "write", "readline") end
+
+local function ping_pooled(port)
     local sock = resty.tcp()
     sock:settimeout(10000)
     assert(sock:connect(HOST, port))
-    assert(sock:send("PING\r\n"))
-    assert(sock:receive() == "+PONG")
+    ping(sock, "send", "receive")
     assert(sock:setkeepalive())
-end
-
-local function object_ping(sock)
-    assert(sock:write("PING\r\n"))
-    assert(sock:readline() == "+PONG")
 end
 
 --- For init_by_lua, whose pool the workers inherit, and its socket object.
 function hosted.init(port)
-    pooled_ping(port)
+    ping_pooled(port)
     kept.inherited = connected(socket.tcp(), port, 10)
 end
 
@@ -202,14 +215,14 @@ end
 function hosted.open(port)
     kept.fd = assert(ms.connect(HOST, port, 10000))
     kept.object = connected(socket.tcp(), port, 10)
-    pooled_ping(port)
+    ping_pooled(port)
 end
 
 --- For requests: goes once over each.
 function hosted.use(port)
-    core_ping(kept.fd)
-    object_ping(kept.object)
-    pooled_ping(port)
+    ping_core(kept.fd)
+    ping_object(kept.object)
+    ping_pooled(port)
     return "used\n"
 end
 
@@ -220,16 +233,15 @@ end
 --- A round over sockets of each kind, of which only some are closed.
 function hosted.everything(port, path)
     local fd = assert(ms.connect(ms.unixaddr(path), nil, 10000))
-    core_ping(fd)
+    ping_core(fd)
     local watched = assert(poller.new())
     assert(watched:add(fd, ms.EPOLLOUT))
     assert(watched:wait(10000) == 1)
     ms.close(fd)
-    for _ = 1, 2 do object_ping(connected(socket.tcp(), port, 10)) end
-    for _ = 1, 2 do pooled_ping(port) end
+    for _ = 1, 2 do ping_object(connected(socket.tcp(), port, 10)) end
+    for _ = 1, 2 do ping_pooled(port) end
     local theirs = connected(luasocket.tcp(), port, 10)
-    assert(theirs:send("PING\r\n"))
-    assert(theirs:receive() == "+PONG")
+    ping(theirs, "send", "receive")
     return "done\n"
 end
 

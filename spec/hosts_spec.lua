@@ -70,7 +70,7 @@ describe("in nginx as it is run", function()
         support.teardown()
     end)
 
-    local function start(values, main)
+    local function start(values, main, workers)
         local redis = servers.redis()
         port = host.free_port()
         local all = { PORT = port, REDIS = redis.port, PATH = redis.path,
@@ -81,7 +81,7 @@ describe("in nginx as it is run", function()
                 return fill_in(tostring(all[name]))
             end))
         end
-        nginx = servers.nginx(fill_in(HTTP), nil, main)
+        nginx = servers.nginx(fill_in(HTTP), nil, main, workers)
     end
 
     -- What nginx answers; what may need several requests is "[1-300]".
@@ -107,6 +107,16 @@ describe("in nginx as it is run", function()
             return same
         end)
         return open
+    end
+
+    -- Of the master and of its workers, after some requests.
+    local function descriptors_of_all()
+        fetch("/use?[1-100]")
+        local counts = { descriptors_of(nginx.process.pid) }
+        for _, pid in ipairs(nginx:workers()) do
+            counts[#counts + 1] = descriptors_of(pid)
+        end
+        return counts
     end
 
     local function end_quietly()
@@ -135,10 +145,8 @@ describe("in nginx as it is run", function()
     it("reloads under load lose no request and leave nothing", function()
         servers.need("wrk")
         start({ INIT = "hosted.init(@REDIS@)",
-            WORKER = "hosted.open(@REDIS@)" })
-        fetch("/use?[1-20]")
-        local open, all_open =
-            descriptors_of(worker()), descriptors_of(nginx.process.pid)
+            WORKER = "hosted.open(@REDIS@)" }, nil, 2)
+        local before = descriptors_of_all()
         local seconds = 3 * SCALE
         local wrk = support.spawn(
             ("wrk -t 1 -c 16 -d %ds --timeout 20s http://127.0.0.1:%d/use")
@@ -154,11 +162,9 @@ describe("in nginx as it is run", function()
         assert.is_true(tonumber(report:match("(%d+) requests in")) > 100)
         support.wait_for("the old workers to end", function()
             local _, ended = nginx:log():gsub("exited with code 0", "")
-            return ended == reloads
+            return ended == 2 * reloads
         end)
-        fetch("/use?[1-20]")
-        assert.are.equal(open, descriptors_of(worker()))
-        assert.are.equal(all_open, descriptors_of(nginx.process.pid))
+        assert.are.same(before, descriptors_of_all())
         end_quietly()
     end)
 

@@ -32,7 +32,7 @@ local CONF = [[
 load_module %sndk_http_module.so;
 load_module %sngx_http_lua_module.so;
 daemon off;
-worker_processes 1;
+worker_processes %d;
 thread_pool lua threads=4;
 pid nginx.pid;
 error_log error.log info;
@@ -65,7 +65,8 @@ Nginx.__index = Nginx
 ---@param files? table<string, string> Lua modules, by file name, in a folder
 --- at most
 ---@param main? string what goes before the events block
-function nginx.start(http, files, main)
+---@param workers? integer how many, 1 by default
+function nginx.start(http, files, main, workers)
     local folder = support.mkdtemp()
     for name, text in pairs(files or {}) do
         local below = name:match("^(.*)/")
@@ -73,8 +74,9 @@ function nginx.start(http, files, main)
         support.spit(folder .. "/" .. name, text)
     end
     local user = support.shell("id -u") == "0\n" and "user root;" or ""
-    support.spit(folder .. "/nginx.conf", CONF:format(MODULES, MODULES, user,
-        main or "", folder .. "/?.lua;" .. absolute(package.path),
+    support.spit(folder .. "/nginx.conf", CONF:format(MODULES, MODULES,
+        workers or 1, user, main or "",
+        folder .. "/?.lua;" .. absolute(package.path),
         absolute(package.cpath), http))
     local process = support.spawn(
         ("env PATH=$PATH:/usr/sbin nginx -p %s -c nginx.conf -e error.log")
@@ -112,6 +114,21 @@ function Nginx:assert_quiet()
     assert.are.equal("", self:complaints())
     -- So that the above can't pass for a log that isn't there.
     assert.matches("%[notice%]", self:log())
+end
+
+--- The process ids of its workers.
+function Nginx:workers()
+    local pids = {}
+    for name in lfs.dir("/proc") do
+        local file = tonumber(name) and io.open(("/proc/%s/stat"):format(name))
+        if file then
+            -- A process that has ended in the meantime has nothing to read.
+            local parent = (file:read("*a") or ""):match("%) %a (%d+)")
+            file:close()
+            if parent == self.process.pid then pids[#pids + 1] = name end
+        end
+    end
+    return pids
 end
 
 --- Ends when all requests are answered, as nginx does it by SIGQUIT: it
