@@ -121,8 +121,10 @@ MEMORY_SPECS ?= $(filter-out spec/nginx_spec.lua spec/syscalls_spec.lua \
     spec/luasocket_spec.lua spec/dropin_syscalls_spec.lua \
     spec/telemetry_spec.lua spec/hosts_spec.lua, $(wildcard spec/*_spec.lua))
 
-# Millions of calls, which valgrind takes very long for; asan doesn't.
-SLOW_SPECS = spec/fuzz_spec.lua spec/reload_spec.lua spec/load_spec.lua
+# Millions of calls, or many programs with deadlines to keep, which valgrind
+# takes very long for; asan doesn't.
+SLOW_SPECS = spec/fuzz_spec.lua spec/reload_spec.lua spec/networks_spec.lua \
+    spec/name_servers_spec.lua spec/load_spec.lua
 
 ### asan: the specs, with the shim under AddressSanitizer and UBSan
 asan:

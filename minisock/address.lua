@@ -31,8 +31,21 @@ local INET6_SIZE = ffi.sizeof("struct minisock_sockaddr_in6")
 local FAMILY_SIZE = 2
 local PATH_SIZE = 108
 
-local inet = ffi.new("struct minisock_sockaddr_in")
-local inet6 = ffi.new("struct minisock_sockaddr_in6")
+-- A struct, and pointers to what isn't a number in it. Were they made when
+-- they are wanted, a finaliser could run then, and fill in the struct anew.
+local function views(name)
+    local type = "struct minisock_" .. name
+    local struct = ffi.new(type)
+    local start = ffi.cast("uint8_t *", struct)
+    return {
+        struct = struct,
+        port = start + ffi.offsetof(type, "port"),
+        addr = start + ffi.offsetof(type, "addr"),
+        size = ffi.sizeof(type),
+    }
+end
+
+local inet, inet6 = views("sockaddr_in"), views("sockaddr_in6")
 
 local address = {}
 
@@ -66,17 +79,17 @@ function address.family(addr)
     if shortest and #addr >= shortest then return family end
 end
 
--- Returns whether ip is an address of the family.
-local function fill(struct, size, family, ip, port)
-    buffers.clear(struct, size)
-    if ip:find("\0", 1, true)
-            or C.minisock_inet_pton(family, ip, struct.addr) ~= 1 then
-        return false
-    end
+-- The raw address, or nil when ip is none of the family.
+local function build(view, family, ip, port, scope)
+    local struct, bytes = view.struct, view.port
+    if ip:find("\0", 1, true) then return nil end
+    buffers.clear(struct, view.size)
+    if C.minisock_inet_pton(family, ip, view.addr) ~= 1 then return nil end
     struct.family = family
-    struct.port[0] = math.floor(port / 256)
-    struct.port[1] = port % 256
-    return true
+    bytes[0] = math.floor(port / 256)
+    bytes[1] = port % 256
+    if scope then struct.scope = scope end
+    return ffi.string(struct, view.size)
 end
 
 --- The raw address of an IPv4 address and a port.
@@ -86,10 +99,9 @@ end
 function address.inetaddr(ip, port)
     ip = check.string(ip, 1, "inetaddr")
     port = check.integer(port, 2, "inetaddr", 0, 65535)
-    if not fill(inet, INET_SIZE, AF_INET, ip, port) then
-        return errors.fail("inetaddr", EINVAL)
-    end
-    return ffi.string(inet, INET_SIZE)
+    local addr = build(inet, AF_INET, ip, port)
+    if not addr then return errors.fail("inetaddr", EINVAL) end
+    return addr
 end
 
 --- The index of an interface; nil when there is none of that name.
@@ -122,11 +134,9 @@ function address.inet6addr(ip, port, scope)
         scope = check.integer(scope, 3, "inet6addr", 0, UINT_MAX,
             "interface name or index")
     end
-    if not fill(inet6, INET6_SIZE, AF_INET6, ip, port) then
-        return errors.fail("inet6addr", EINVAL)
-    end
-    inet6.scope = scope
-    return ffi.string(inet6, INET6_SIZE)
+    local addr = build(inet6, AF_INET6, ip, port, scope)
+    if not addr then return errors.fail("inet6addr", EINVAL) end
+    return addr
 end
 
 --- The raw address of digits, IPv4 or IPv6, and a port; nil for what isn't any.
@@ -134,16 +144,14 @@ end
 ---@param port integer 0 to 65535
 ---@return string? addr, integer? family
 function address.of_digits(ip, port)
-    if fill(inet, INET_SIZE, AF_INET, ip, port) then
-        return ffi.string(inet, INET_SIZE), AF_INET
-    elseif fill(inet6, INET6_SIZE, AF_INET6, ip, port) then
-        inet6.scope = 0
-        return ffi.string(inet6, INET6_SIZE), AF_INET6
-    end
+    local addr = build(inet, AF_INET, ip, port)
+    if addr then return addr, AF_INET end
+    addr = build(inet6, AF_INET6, ip, port)
+    if addr then return addr, AF_INET6 end
 end
 
-inet.family = AF_UNIX
-local UNIX = ffi.string(inet, FAMILY_SIZE)
+inet.struct.family = AF_UNIX
+local UNIX = ffi.string(inet.struct, FAMILY_SIZE)
 
 --- The raw address of a Unix socket.
 ---@param path string a pathname; a name in the abstract namespace after a NUL

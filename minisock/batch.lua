@@ -205,7 +205,7 @@ end
 
 -- What a call works with. `kept` and `addresses` have the strings while they
 -- are sent, since pointers don't keep them alive.
-local borrow, lend_again = buffers.lender(function()
+local borrow, give_back = buffers.lender(function()
     local work = {
         kept = {}, addresses = {},
         headers = HEADERS(LONGEST), pieces = PIECES(LONGEST),
@@ -215,14 +215,11 @@ local borrow, lend_again = buffers.lender(function()
         work.headers[i].header.piece_count = 1
     end
     return work
-end)
-
-local function give_back(work)
+end, function(work)
     local kept, addresses = work.kept, work.addresses
     for i = 1, #kept do kept[i] = nil end
     for i = 1, #addresses do addresses[i] = nil end
-    lend_again(work)
-end
+end)
 
 -- Takes messages out of the caller's tables, without running any code of the
 -- caller's. Returns what is wrong with them, or that an address is.

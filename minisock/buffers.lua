@@ -69,18 +69,23 @@ end
 
 --- Work memory that is used again, but by one call at a time: a finaliser may
 --- run in the middle of any call, and make one itself. Then the spare one isn't
---- there, and it gets its own.
+--- there, and it gets its own. What isn't given back, because something raised,
+--- isn't missed.
 ---@generic T
 ---@param make fun(): T
+---@param clear? fun(work: T) forgets what a call has left in it
 ---@return fun(): T borrow, fun(work: T) give_back
-function buffers.lender(make)
+function buffers.lender(make, clear)
     local spare
     local function borrow()
         local work = spare
         spare = nil
         return work or make()
     end
-    local function give_back(work) spare = work end
+    local function give_back(work)
+        if clear then clear(work) end
+        spare = work
+    end
     return borrow, give_back
 end
 

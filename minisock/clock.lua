@@ -12,7 +12,8 @@ if not pcall(ffi.typeof, "struct minisock_clock_1") then
     ]]
 end
 
-local timeval = ffi.new("struct minisock_timeval")
+local TIMEVAL = ffi.typeof("struct minisock_timeval")
+local timeval = TIMEVAL()
 
 local clock = {}
 
@@ -30,7 +31,8 @@ end
 ---@return number seconds since the epoch
 function clock.time()
     ffi.C.minisock_gettimeofday(timeval, nil)
-    return tonumber(timeval.seconds) + tonumber(timeval.microseconds) / 1e6
+    local time = TIMEVAL(timeval) -- to read it may run a finaliser
+    return tonumber(time.seconds) + tonumber(time.microseconds) / 1e6
 end
 
 --- The deadline of a call that starts now. A timeout of 0 gives 0, which is

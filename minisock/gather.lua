@@ -40,24 +40,21 @@ local gather = {}
 
 -- What a call works with. `kept` has the strings while they are sent, since
 -- pointers don't keep them alive.
-local borrow, lend_again = buffers.lender(function()
+local borrow, give_back = buffers.lender(function()
     local work = { kept = {}, header = HEADER(), pieces = PIECES(LONGEST) }
     work.header.pieces = work.pieces
     return work
+end, function(work)
+    local kept = work.kept
+    for i = 1, #kept do kept[i] = nil end
 end)
 
-local function give_back(work, count)
-    for i = 1, count do work.kept[i] = nil end
-    lend_again(work)
-end
-
--- Returns how many pieces and bytes there are; nil and how many pieces were
--- taken, for a list of something else.
+-- Returns how many pieces and bytes there are; nil when one is no string.
 local function take(list, kept)
     local count, size = check.length(list), 0
     for i = 1, count do
         local piece = rawget(list, i)
-        if type(piece) ~= "string" then return nil, i - 1 end
+        if type(piece) ~= "string" then return nil end
         kept[i] = piece
         size = size + #piece
     end
@@ -112,21 +109,21 @@ function gather.send(fd, list, timeout, send_all)
     local work = borrow()
     local count, size = take(list, work.kept)
     if not count then
-        give_back(work, size)
+        give_back(work)
         return nil
     end
     local sent = 0
     if count <= LONGEST then
         local n = send_pieces(fd, work, count, timeout)
         if n == size or n < 0 and not SEND_ON[-n] then
-            give_back(work, count)
+            give_back(work)
             return math.min(n, 0), math.max(n, 0)
         end
         sent = math.max(n, 0)
     end
     local code
     code, sent = send_rest(fd, work.kept, count, sent, limit, send_all)
-    give_back(work, count)
+    give_back(work)
     return code, sent
 end
 

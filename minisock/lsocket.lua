@@ -494,18 +494,15 @@ end
 
 -- What a call works with: the set, the descriptors in their order, and by
 -- descriptor its socket and what that waits for.
-local borrow, lend_again = buffers.lender(function()
+local borrow, give_back = buffers.lender(function()
     return { set = pollset.new(), order = {}, socks = {}, events = {} }
-end)
-
-local function give_back(work)
+end, function(work)
     local order, socks = work.order, work.socks
     for i = #order, 1, -1 do
         socks[order[i]], order[i] = nil, nil
     end
     work.set:clear()
-    lend_again(work)
-end
+end)
 
 -- Adds the events that a table of sockets is to wait for to what each
 -- descriptor waits for already.

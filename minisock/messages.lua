@@ -37,12 +37,14 @@ local UDPMAXSIZE = buffers.UDPMAXSIZE
 local DEFAULT_TIMEOUT = clock.DEFAULT_TIMEOUT
 local LONGEST = 1024 -- pieces in a message: IOV_MAX
 
-local borrow, give_back = buffers.lender(function()
-    return ffi.new("struct minisock_message")
-end)
-local CONTROL_SIZE = ffi.sizeof(ffi.new("struct minisock_message").control)
+local MESSAGE = ffi.typeof("struct minisock_message")
+local PIECE = ffi.typeof("struct minisock_iovec")
+local PIECES = ffi.typeof("struct minisock_iovec[?]")
+local borrow, give_back = buffers.lender(MESSAGE)
+local example = MESSAGE()
+local CONTROL_SIZE = ffi.sizeof(example.control)
+local ADDRESS_SIZE = ffi.sizeof(example.addr)
 local HEADER_SIZE = ffi.sizeof("struct minisock_cmsghdr")
-local ADDRESS_SIZE = ffi.sizeof(ffi.new("struct minisock_message").addr)
 local WORD = ffi.sizeof("size_t")
 local INT = ffi.sizeof("int")
 local header = ffi.new("struct minisock_cmsghdr")
@@ -153,7 +155,7 @@ end
 
 -- The strings stay alive in pieces for as long as the call lasts.
 local function point_at(pieces)
-    local array = ffi.new("struct minisock_iovec[?]", math.max(#pieces, 1))
+    local array = PIECES(math.max(#pieces, 1))
     for i, piece in ipairs(pieces) do
         array[i - 1].base, array[i - 1].size = piece, #piece
     end
@@ -220,11 +222,8 @@ end
 
 local function decode_credentials(data)
     buffers.copy(credentials, data, CREDENTIALS_SIZE)
-    return {
-        pid = credentials.pid,
-        uid = credentials.uid,
-        gid = credentials.gid,
-    }
+    local pid, uid, gid = credentials.pid, credentials.uid, credentials.gid
+    return { pid = pid, uid = uid, gid = gid }
 end
 
 local function decode(message, level, kind, data)
@@ -291,7 +290,7 @@ function messages.recvmsg(fd, timeout, max, flags)
     max = math.min(check.size(max, 3, "recvmsg", UDPMAXSIZE), buffers.LIMIT)
     flags = check.int(flags, 4, "recvmsg", 0)
     if bit.band(flags, NEVER_WAITING) ~= 0 then timeout = 0 end
-    local incoming, piece = borrow(), ffi.new("struct minisock_iovec")
+    local incoming, piece = borrow(), PIECE()
     local buffer = buffers.scratch(max)
     piece.base, piece.size = buffer, max
     incoming.pieces, incoming.piece_count = piece, 1

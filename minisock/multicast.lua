@@ -1,9 +1,8 @@
 --- Membership in multicast groups, of IPv4 and IPv6 alike. Stands on
---- minisock.cdefs, minisock.address, minisock.buffers, minisock.check,
---- minisock.errors and minisock.options.
+--- minisock.cdefs, minisock.address, minisock.check, minisock.errors and
+--- minisock.options.
 local ffi = require "ffi"
 local address = require "minisock.address"
-local buffers = require "minisock.buffers"
 local cdefs = require "minisock.cdefs"
 local check = require "minisock.check"
 local errors = require "minisock.errors"
@@ -25,8 +24,8 @@ local LEAVE_SOURCE = constant("MCAST_LEAVE_SOURCE_GROUP")
 local BLOCK = constant("MCAST_BLOCK_SOURCE")
 local UNBLOCK = constant("MCAST_UNBLOCK_SOURCE")
 
-local request = ffi.new("struct minisock_group_req")
-local source_request = ffi.new("struct minisock_group_source_req")
+local REQUEST = ffi.typeof("struct minisock_group_req")
+local SOURCE_REQUEST = ffi.typeof("struct minisock_group_source_req")
 
 local multicast = {}
 
@@ -36,11 +35,10 @@ local function apply(fd, option, group, index, source)
     local addr = address.of_digits(group, 0)
     local from = source and address.of_digits(source, 0)
     if not addr or source and not from then return nil, EINVAL end
-    local memory = source and source_request or request
-    buffers.clear(memory, ffi.sizeof(memory))
+    local memory = source and SOURCE_REQUEST() or REQUEST()
     memory.interface = index
-    buffers.copy(memory.group, addr, #addr)
-    if source then buffers.copy(memory.source, from, #from) end
+    ffi.copy(memory.group, addr, #addr)
+    if source then ffi.copy(memory.source, from, #from) end
     local level = LEVEL[address.family(addr)]
     return options.put_raw(fd, level, option,
         ffi.string(memory, ffi.sizeof(memory)))

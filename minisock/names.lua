@@ -28,11 +28,10 @@ local NI_NUMERICHOST = constant("NI_NUMERICHOST")
 local NI_NUMERICSERV = constant("NI_NUMERICSERV")
 
 local FAMILY_SIZE = 2
-local INET_SIZE = ffi.sizeof("struct minisock_sockaddr_in")
-local INET6_SIZE = ffi.sizeof("struct minisock_sockaddr_in6")
-
-local inet = ffi.new("struct minisock_sockaddr_in")
 local inet6 = ffi.new("struct minisock_sockaddr_in6")
+local INET6_SIZE = ffi.sizeof(inet6)
+local SCOPE_AT = ffi.offsetof("struct minisock_sockaddr_in6", "scope")
+local NO_SCOPE = ("\0"):rep(INET6_SIZE - SCOPE_AT)
 
 local names = {}
 
@@ -43,8 +42,10 @@ local function parse_unix(addr)
 end
 
 local HOST_SIZE, SERVICE_SIZE = 1025, 128
-local host = ffi.new("char[?]", HOST_SIZE)
-local service = ffi.new("char[?]", SERVICE_SIZE)
+local CHARS = ffi.typeof("char[?]")
+local borrow, give_back = buffers.lender(function()
+    return { host = CHARS(HOST_SIZE), service = CHARS(SERVICE_SIZE) }
+end)
 
 --- What getnameinfo(3) says of an address, with flags of its own.
 ---@param addr string one for which `address.family` has an answer
@@ -52,20 +53,29 @@ local service = ffi.new("char[?]", SERVICE_SIZE)
 ---@return integer code 0, or an EAI code
 ---@return string|integer host_or_errno, string? service
 function names.describe(addr, flags)
-    local code = ffi.C.minisock_getnameinfo(addr, #addr, host, HOST_SIZE,
-        service, SERVICE_SIZE, flags)
+    local work = borrow()
+    local code = ffi.C.minisock_getnameinfo(addr, #addr, work.host, HOST_SIZE,
+        work.service, SERVICE_SIZE, flags)
     local errno = ffi.errno()
-    if code ~= 0 then return code, errno end
-    return 0, ffi.string(host), ffi.string(service)
+    if code ~= 0 then
+        give_back(work)
+        return code, errno
+    end
+    local host, service = ffi.string(work.host), ffi.string(work.service)
+    give_back(work)
+    return 0, host, service
+end
+
+local function port_of(addr)
+    local high, low = addr:byte(FAMILY_SIZE + 1, FAMILY_SIZE + 2)
+    return high * 256 + low
 end
 
 local function parse_inet(addr)
-    buffers.copy(inet, addr, INET_SIZE)
     return {
         family = "inet",
-        addr = ("%d.%d.%d.%d"):format(inet.addr[0], inet.addr[1],
-            inet.addr[2], inet.addr[3]),
-        port = inet.port[0] * 256 + inet.port[1],
+        addr = ("%d.%d.%d.%d"):format(addr:byte(FAMILY_SIZE + 3, -1)),
+        port = port_of(addr),
         scope = 0,
     }
 end
@@ -73,11 +83,11 @@ end
 local function parse_inet6(addr)
     buffers.copy(inet6, addr, INET6_SIZE)
     local scope = inet6.scope
-    inet6.scope = 0 -- which would be appended to the text, after a "%"
-    local _, text = names.describe(ffi.string(inet6, INET6_SIZE),
+    -- Else it would be appended to the text, after a "%".
+    local _, text = names.describe(addr:sub(1, SCOPE_AT) .. NO_SCOPE,
         bor(NI_NUMERICHOST, NI_NUMERICSERV))
-    local port = inet6.port[0] * 256 + inet6.port[1]
-    return { family = "inet6", addr = text, port = port, scope = scope }
+    return { family = "inet6", addr = text, port = port_of(addr),
+        scope = scope }
 end
 
 local PARSE = {

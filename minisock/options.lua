@@ -118,7 +118,8 @@ local LEVEL = {
 local length = ffi.new("uint32_t[1]")
 local number = ffi.new("int[1]")
 local linger = ffi.new("struct minisock_linger")
-local timeval = ffi.new("struct minisock_timeval")
+local TIMEVAL = ffi.typeof("struct minisock_timeval")
+local timeval = TIMEVAL()
 local ucred = ffi.new("struct minisock_ucred")
 local TEXT_SIZE = 64
 local text = ffi.new("char[?]", TEXT_SIZE)
@@ -179,8 +180,9 @@ local CODEC = {
             return timeval
         end,
         get = function()
-            return tonumber(timeval.seconds) * 1000
-                + tonumber(timeval.microseconds) / 1000
+            local time = TIMEVAL(timeval) -- to read it may run a finaliser
+            return tonumber(time.seconds) * 1000
+                + tonumber(time.microseconds) / 1000
         end,
     },
     credentials = {
@@ -188,7 +190,8 @@ local CODEC = {
         memory = ucred, size = ffi.sizeof(ucred),
         put = function() return nil end,
         get = function()
-            return { pid = ucred.pid, uid = ucred.uid, gid = ucred.gid }
+            local pid, uid, gid = ucred.pid, ucred.uid, ucred.gid
+            return { pid = pid, uid = uid, gid = gid }
         end,
     },
     string = {

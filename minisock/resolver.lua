@@ -31,10 +31,12 @@ end
 
 -- The port that a service is, when it says nothing but that.
 local function port_of(service)
-    local port = tonumber(service)
-    if port and port >= 0 and port <= 65535 and port % 1 == 0
-            and tostring(port) == tostring(service) then
-        return port
+    if type(service) == "string" then
+        if not service:find("^[1-9]%d*$") then return nil end
+        service = tonumber(service)
+    end
+    if service >= 0 and service <= 65535 and service % 1 == 0 then
+        return service
     end
 end
 
@@ -43,8 +45,7 @@ local PLAIN = {
     [0] = true, [AI_PASSIVE] = true, [constant("AI_NUMERICHOST")] = true,
 }
 
--- What getaddrinfo(3) would find for digits and a port, for a tenth of its
--- work; nil for all else.
+-- What getaddrinfo(3) would find for digits and a port; nil for all else.
 local function digits(host, service, hints)
     local protocol, port = PROTOCOL[hints.socktype], port_of(service)
     if not protocol or not port or (hints.protocol or 0) ~= 0

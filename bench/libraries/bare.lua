@@ -1,6 +1,6 @@
 --- What LuaJIT itself allows: the C calls by its FFI, memory made once, and a
 --- string of what came. Checks no argument, knows no timeout and no error but
---- "failed": a library that gives strings can't do less. Only what makes a
+--- "failed": a library that gives strings has to do as much. Only what makes a
 --- string is here; minisock opens the sockets.
 local bit = require "bit"
 local ffi = require "ffi"
@@ -21,7 +21,7 @@ local C, band = ffi.C, bit.band
 local kept = store.data
 local MSG_NOSIGNAL = ms.MSG_NOSIGNAL
 
-local buffer = ffi.new("char[65536]")
+local buffer = ffi.new("char __attribute__((aligned(4096)))[65536]")
 local ADDRESS_SIZE = 128
 local address_buffer = ffi.new("char[?]", ADDRESS_SIZE)
 local address_size = ffi.new("uint32_t[1]")

@@ -43,23 +43,18 @@ local UNLIKE_SOCKETS = {
 }
 
 -- What a call works with: the set, the place in it of each descriptor, and for
--- either list the sockets that have one and where in the set it is. A method of
--- the caller's may call select in the middle of a call, or raise: what is lost
--- so isn't missed.
-local borrow, lend_again = buffers.lender(function()
+-- either list the sockets that have one and where in the set it is.
+local borrow, give_back = buffers.lender(function()
     return {
         set = pollset.new(), place = {},
         input = {}, input_at = {}, output = {}, output_at = {},
     }
-end)
-
-local function give_back(work, inputs, outputs)
+end, function(work)
     local input, output = work.input, work.output
-    for i = 1, inputs do input[i] = nil end
-    for i = 1, outputs do output[i] = nil end
+    for i = 1, #input do input[i] = nil end
+    for i = 1, #output do output[i] = nil end
     work.set:clear()
-    lend_again(work)
-end
+end)
 
 -- Where a descriptor is in the set, which has it once: poll(2) refuses more
 -- than a process may have. A place that was noted in an earlier call shows by
@@ -163,7 +158,7 @@ local function select_ready(readers, writers, timeout)
         written = take_ready(set, work.output, work.output_at, outputs,
             WRITABLE, writable, written)
     end
-    give_back(work, inputs, outputs)
+    give_back(work)
     if not count then return readable, writable, object.words(code) end
     if read + written > 0 then return readable, writable end
     return readable, writable, "timeout"
