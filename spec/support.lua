@@ -16,10 +16,10 @@ support.valgrind = support.luajit:find("valgrind", 1, true) ~= nil
 local kept, processes, files
 local before
 
---- How many descriptors this process has open.
-function support.count_descriptors()
+--- How many descriptors a process has open, this one by default.
+function support.count_descriptors(pid)
     local count = 0
-    for name in lfs.dir("/proc/self/fd") do
+    for name in lfs.dir(("/proc/%s/fd"):format(pid or "self")) do
         if tonumber(name) then count = count + 1 end
     end
     return count
