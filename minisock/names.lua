@@ -12,11 +12,13 @@ local errors = require "minisock.errors"
 local bor = bit.bor
 local constant = cdefs.constant
 
-if not pcall(ffi.typeof, "struct minisock_names_1") then
+if not pcall(ffi.typeof, "struct minisock_names_2") then
     ffi.cdef [[
-    struct minisock_names_1 { int unused; };
+    struct minisock_names_2 { int unused; };
     int minisock_getnameinfo(const void *, uint32_t, char *, uint32_t, char *,
                              uint32_t, int) __asm__("getnameinfo");
+    void minisock_inet_ntop(int, const void *, char *, uint32_t)
+        __asm__("inet_ntop");
     ]]
 end
 
@@ -72,12 +74,10 @@ end
 
 local function parse_inet6(addr)
     buffers.copy(inet6, addr, INET6_SIZE)
-    local scope = inet6.scope
-    inet6.scope = 0 -- which would be appended to the text, after a "%"
-    local _, text = names.describe(ffi.string(inet6, INET6_SIZE),
-        bor(NI_NUMERICHOST, NI_NUMERICSERV))
+    ffi.C.minisock_inet_ntop(AF_INET6, inet6.addr, host, HOST_SIZE)
+    local text = ffi.string(host)
     local port = inet6.port[0] * 256 + inet6.port[1]
-    return { family = "inet6", addr = text, port = port, scope = scope }
+    return { family = "inet6", addr = text, port = port, scope = inet6.scope }
 end
 
 local PARSE = {
