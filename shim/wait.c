@@ -86,6 +86,13 @@ static int is_over(int error, double deadline)
     return deadline <= 0 && error == EAGAIN;
 }
 
+/* A datagram socket after SHUT_RD. A stream would have told its end, but what
+   a signal has interrupted tells nothing. */
+static int is_shut(int error, int ready)
+{
+    return error != EINTR && ready & POLLRDHUP;
+}
+
 static int pause_until(double pause, double deadline)
 {
     double until = minisock_now() + pause;
@@ -136,7 +143,7 @@ int minisock_read_wait(int fd, void *buffer, size_t size, int error,
             return (int)n;
         if (!is_transient(errno))
             return -errno;
-        if (ready & POLLRDHUP) /* a datagram socket after SHUT_RD */
+        if (is_shut(errno, ready))
             return 0;
     }
 }
@@ -223,7 +230,7 @@ int minisock_recvmsg(int fd, struct minisock_message *message, int flags,
             deadline = minisock_now() + timeout;
         if (is_over(-n, deadline))
             return -ETIME;
-        if (ready & POLLRDHUP) { /* a datagram socket after SHUT_RD */
+        if (is_shut(-n, ready)) {
             message->addr_length = message->control_length = 0;
             message->flags = 0;
             return 0;
@@ -254,7 +261,7 @@ int minisock_recvmmsg_wait(int fd, struct minisock_mmsghdr *headers,
             return n;
         if (!is_transient(errno))
             return -errno;
-        if (ready & POLLRDHUP) /* a datagram socket after SHUT_RD */
+        if (is_shut(errno, ready))
             return 0;
     }
 }
