@@ -160,7 +160,9 @@ local function faults_of(op, call, errno, count)
             list[#list + 1] = { nth, nth }
         end
     end
-    list[#list + 1] = { 1, swallowed and 3 or EVER }
+    if not (errno == "EAGAIN" and op.situation.ends) then
+        list[#list + 1] = { 1, swallowed and 3 or EVER }
+    end
     for i, range in ipairs(list) do
         list[i] = {
             call = call, errno = errno, first = range[1], last = range[2],
@@ -196,7 +198,8 @@ local function fault_each(op, seen, standing, cap)
     local closes = (seen.close or 0) > 0
     for call, count in pairs(seen) do
         local never = op.never and op.never[call]
-        for errno in errnos.of[call]:gmatch("%S+") do
+        local list = op.only and (op.only[call] or "") or errnos.of[call]
+        for errno in list:gmatch("%S+") do
             local faults = has(never, errno) and {}
                 or faults_of(op, call, errno, count)
             for _, fault in ipairs(faults) do

@@ -137,9 +137,10 @@ situations.reading = {
     end,
 }
 
---- One that has DATA, in lines, and then its end.
+--- One that has DATA, a line, and then its end: the system wouldn't say EAGAIN
+--- again and again, when poll says that it has ended.
 situations.reading_to_the_end = {
-    stream = true,
+    stream = true, ends = true,
     prepare = function(test)
         connect(test)
         assert(ms.sendall(test.peer, DATA .. "\n"))
