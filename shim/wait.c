@@ -86,13 +86,6 @@ static int is_over(int error, double deadline)
     return deadline <= 0 && error == EAGAIN;
 }
 
-/* A datagram socket after SHUT_RD. A stream would have told its end, but what
-   a signal has interrupted tells nothing. */
-static int is_shut(int error, int ready)
-{
-    return error != EINTR && ready & POLLRDHUP;
-}
-
 static int pause_until(double pause, double deadline)
 {
     double until = minisock_now() + pause;
@@ -120,6 +113,18 @@ static int wait_again(int fd, int events, double deadline, double *pause)
 }
 
 /*
+ * Whether there is nothing to wait for after a receive that failed. A signal
+ * tells nothing: what is there is still there, and is tried for at once. EAGAIN
+ * after POLLRDHUP is final for a datagram socket after SHUT_RD.
+ */
+static int is_final(int error, int ready, double *pause)
+{
+    if (error == EINTR)
+        *pause = 0;
+    return !is_transient(error) || (error != EINTR && ready & POLLRDHUP);
+}
+
+/*
  * Goes on after a recv(2) that ended with error. read(2) can't be told not to
  * block, so a pipe or a tty is polled first, as everything is here.
  */
@@ -141,10 +146,8 @@ int minisock_read_wait(int fd, void *buffer, size_t size, int error,
                       : read(fd, buffer, size);
         if (n >= 0)
             return (int)n;
-        if (!is_transient(errno))
-            return -errno;
-        if (is_shut(errno, ready))
-            return 0;
+        if (is_final(errno, ready, &pause))
+            return errno == EAGAIN ? 0 : -errno;
     }
 }
 
@@ -230,7 +233,7 @@ int minisock_recvmsg(int fd, struct minisock_message *message, int flags,
             deadline = minisock_now() + timeout;
         if (is_over(-n, deadline))
             return -ETIME;
-        if (is_shut(-n, ready)) {
+        if (is_final(-n, ready, &pause)) {
             message->addr_length = message->control_length = 0;
             message->flags = 0;
             return 0;
@@ -259,10 +262,8 @@ int minisock_recvmmsg_wait(int fd, struct minisock_mmsghdr *headers,
                      MSG_DONTWAIT, NULL);
         if (n >= 0)
             return n;
-        if (!is_transient(errno))
-            return -errno;
-        if (is_shut(errno, ready))
-            return 0;
+        if (is_final(errno, ready, &pause))
+            return errno == EAGAIN ? 0 : -errno;
     }
 }
 
@@ -430,10 +431,10 @@ int minisock_send_wait(int fd, const void *data, int size, int error,
         n = send(fd, bytes + *sent, (size_t)(size - *sent),
                  MSG_NOSIGNAL | MSG_DONTWAIT);
         error = n < 0 ? errno : 0;
-        if (n > 0) {
+        if (n > 0)
             *sent += (int)n;
+        if (n > 0 || error == EINTR)
             pause = 0;
-        }
     }
     return 0;
 }
