@@ -534,25 +534,29 @@ end
 
 local PAUSE = 5 -- ms
 
--- Waits until there may be room for a datagram; returns false when time is up.
--- poll(2) knows nothing of a Unix receiver's queue, so that is tried again
--- every now and then.
+-- Waits until there may be room for a datagram. poll(2) knows nothing of a Unix
+-- receiver's queue, so that is tried again every now and then.
 local function wait_for_room(self, deadline)
     local left = clock.left(deadline)
-    if left == 0 then return false end
+    if left == 0 then return nil, "sendto timeout", EAGAIN end
     if self.family == AF_UNIX then return ms.msleep(math.min(left, PAUSE)) end
-    local _, ready = ms.poll(ms.pollfd(self.owner.fd, POLLOUT), left)
-    return ready ~= 0
+    local polled, ready, code =
+        ms.poll(ms.pollfd(self.owner.fd, POLLOUT), left)
+    if not polled then return nil, ready, code end
+    if ready == 0 then return nil, "sendto timeout", EAGAIN end
+    return true
 end
 
 -- When there was no room. Apart, so that the usual way of sendto has no loop,
 -- at which LuaJIT would give up to compile what calls it.
 local function sendto_later(self, addr, data, deadline)
-    while wait_for_room(self, deadline) do
-        local count, message, code = ms.sendto(self.owner.fd, addr, data)
+    while true do
+        local done, message, code = wait_for_room(self, deadline)
+        if not done then return nil, message, code end
+        local count
+        count, message, code = ms.sendto(self.owner.fd, addr, data)
         if code ~= EAGAIN then return count, message, code end
     end
-    return nil, "sendto timeout", EAGAIN
 end
 
 --- Sends a datagram to a host and a port, or to a path. A name is looked up
