@@ -111,10 +111,14 @@ libraries.resty = {
     close = function(sock) sock:close() end,
     told = function(results, code)
         local words = text(code)
+        if code < 0 then
+            -- Behind EAI_SYSTEM there is an errno.
+            words = "could not be resolved (" .. words:match("^[^(]+")
+            return results[1] == nil and results[2]:find(words, 1, true)
+                and (code ~= ms.EAI_SYSTEM or results[2]:find(" %(%d+ "))
+        end
         return results[1] == nil
-            and (results[2] == words:lower() or results[2] == words
-                or results[2]:find("could not be resolved (" .. words .. ")",
-                    1, true))
+            and (results[2] == words:lower() or results[2] == words)
     end,
     partial = function(results) return results[3] end,
     fatal = true,
@@ -154,7 +158,7 @@ libraries.llsocket = {
     -- EAGAIN; no values at all for a peer that has closed.
     told = function(results, code)
         local last = results[results.n]
-        if code == ms.EAGAIN then return last == true end
+        if code == ms.EAGAIN and last == true then return true end
         if results.n == 0 then
             return code == ms.EPIPE or code == ms.ECONNRESET
         end

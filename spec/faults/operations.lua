@@ -19,6 +19,7 @@
 --- cap: how many datagrams a call takes at most in one of the runs
 --- done, got, count, sent: what of its results says that it succeeded, what it
 --- received, how many bytes it sent, which datagrams
+--- told: in place of the library's
 --- before, after: what else is prepared, and put away
 local libraries = require "spec.faults.libraries"
 local situations = require "spec.faults.situations"

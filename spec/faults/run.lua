@@ -107,7 +107,8 @@ end
 local function judge(op, test, results, code)
     local library = libraries[op.library]
     local done = is_done(op, results)
-    if code and not library.told(results, code, op.call) then
+    local told = op.told or library.told
+    if code and not told(results, code, op.call, test) then
         error(("expected the error %d, got %s"):format(code, show(results)), 0)
     elseif not code and not done then
         error("expected success, got " .. show(results), 0)
@@ -210,7 +211,7 @@ local function fault_each(op, seen, standing, cap)
 end
 
 -- Those that say EAGAIN when there is nothing yet, and wait then.
-local WAITS = "accept4 recv recvmmsg recvmsg send sendmsg"
+local WAITS = "accept4 recv recvmmsg recvmsg send sendmsg sendto"
 
 -- Says once that there is nothing yet, so that poll comes in.
 local function fault_waiting(op, seen)
@@ -220,7 +221,7 @@ local function fault_waiting(op, seen)
             local standing =
                 { call = call, errno = "EAGAIN", first = 1, last = 1 }
             local problem, more = run(op, { standing })
-            if problem then error(op.name .. ", waiting: " .. problem) end
+            if problem then error("after waiting: " .. problem) end
             fault_each(op, { poll = more.poll }, standing)
         end
     end

@@ -81,8 +81,8 @@ end
 
 local function connect(test)
     local server, addr = test:keep(ms.bind("127.0.0.1", 0))
-    local port = ms.parseaddr(addr).port
-    test.sock = test:hold(test.library.connect(port))
+    test.port = ms.parseaddr(addr).port
+    test.sock = test:hold(test.library.connect(test.port))
     test.peer = test:keep(ms.accept(server, WAIT))
 end
 
