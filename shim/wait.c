@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -267,17 +268,53 @@ int minisock_recvmmsg_wait(int fd, struct minisock_mmsghdr *headers,
     }
 }
 
+/* In milliseconds; 0 for none. */
+static double send_timeout(int fd)
+{
+    struct timeval timeout = { 0, 0 };
+    socklen_t size = sizeof timeout;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, &size) != 0)
+        return 0;
+    return (double)timeout.tv_sec * 1e3 + (double)timeout.tv_usec / 1e3;
+}
+
+static int sendmsg_until(int fd, const struct msghdr *header, int flags,
+                         double deadline)
+{
+    double pause = 0;
+
+    for (;;) {
+        ssize_t n = sendmsg(fd, header, flags | MSG_NOSIGNAL | MSG_DONTWAIT);
+        int ready;
+
+        if (n >= 0)
+            return (int)n;
+        if (!is_transient(errno))
+            return -errno;
+        ready = wait_again(fd, POLLOUT, deadline, &pause);
+        if (ready < 0)
+            return ready == -ETIME ? -EAGAIN : ready;
+    }
+}
+
+/* A signal doesn't start the socket's own SO_SNDTIMEO again. */
 int minisock_sendmsg(int fd, struct minisock_message *message, int flags)
 {
+    const double start = minisock_now();
     struct msghdr header = as_msghdr(message);
 
     for (;;) {
         ssize_t n = sendmsg(fd, &header, flags | MSG_NOSIGNAL);
+        double timeout;
 
         if (n >= 0)
             return (int)n;
         if (errno != EINTR)
             return -errno;
+        timeout = send_timeout(fd);
+        if (timeout > 0)
+            return sendmsg_until(fd, &header, flags, start + timeout);
     }
 }
 
@@ -439,19 +476,37 @@ int minisock_send_wait(int fd, const void *data, int size, int error,
     return 0;
 }
 
-/* Negative offsets go on from where the file is, and move it. */
+static ssize_t sendfile_quietly(int fd, int file, double offset, size_t size)
+{
+    off_t from = (off_t)offset;
+    int state = minisock_hold_sigpipe();
+    ssize_t n = sendfile(fd, file, offset < 0 ? NULL : &from, size);
+
+    release_sigpipe(state, n < (ssize_t)size);
+    return n;
+}
+
+/* Negative offsets go on from where the file is, and move it. After a signal,
+   what is left of SO_SNDTIMEO is waited for room. */
 int minisock_sendfile(int fd, int file, double offset, size_t size)
 {
-    for (;;) {
-        off_t from = (off_t)offset;
-        int state = minisock_hold_sigpipe();
-        ssize_t n = sendfile(fd, file, offset < 0 ? NULL : &from, size);
+    const double start = minisock_now();
 
-        release_sigpipe(state, n < (ssize_t)size);
+    for (;;) {
+        ssize_t n = sendfile_quietly(fd, file, offset, size);
+        double timeout;
+
         if (n >= 0)
             return (int)n;
         if (errno != EINTR)
             return -errno;
+        timeout = send_timeout(fd);
+        if (timeout > 0) {
+            int ready = minisock_wait(fd, POLLOUT, start + timeout);
+
+            if (ready < 0)
+                return ready == -ETIME ? -EAGAIN : ready;
+        }
     }
 }
 
