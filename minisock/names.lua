@@ -12,11 +12,13 @@ local errors = require "minisock.errors"
 local bor = bit.bor
 local constant = cdefs.constant
 
-if not pcall(ffi.typeof, "struct minisock_names_1") then
+if not pcall(ffi.typeof, "struct minisock_names_2") then
     ffi.cdef [[
-    struct minisock_names_1 { int unused; };
+    struct minisock_names_2 { int unused; };
     int minisock_getnameinfo(const void *, uint32_t, char *, uint32_t, char *,
                              uint32_t, int) __asm__("getnameinfo");
+    void minisock_inet_ntop(int, const void *, char *, uint32_t)
+        __asm__("inet_ntop");
     ]]
 end
 
@@ -30,8 +32,8 @@ local NI_NUMERICSERV = constant("NI_NUMERICSERV")
 local FAMILY_SIZE = 2
 local inet6 = ffi.new("struct minisock_sockaddr_in6")
 local INET6_SIZE = ffi.sizeof(inet6)
+local ADDR_AT = ffi.offsetof("struct minisock_sockaddr_in6", "addr")
 local SCOPE_AT = ffi.offsetof("struct minisock_sockaddr_in6", "scope")
-local NO_SCOPE = ("\0"):rep(INET6_SIZE - SCOPE_AT)
 
 local names = {}
 
@@ -83,9 +85,11 @@ end
 local function parse_inet6(addr)
     buffers.copy(inet6, addr, INET6_SIZE)
     local scope = inet6.scope
-    -- Else it would be appended to the text, after a "%".
-    local _, text = names.describe(addr:sub(1, SCOPE_AT) .. NO_SCOPE,
-        bor(NI_NUMERICHOST, NI_NUMERICSERV))
+    local work = borrow()
+    ffi.C.minisock_inet_ntop(AF_INET6, addr:sub(ADDR_AT + 1, SCOPE_AT),
+        work.host, HOST_SIZE)
+    local text = ffi.string(work.host)
+    give_back(work)
     return { family = "inet6", addr = text, port = port_of(addr),
         scope = scope }
 end

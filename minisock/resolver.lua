@@ -32,7 +32,7 @@ end
 -- The port that a service is, when it says nothing but that.
 local function port_of(service)
     if type(service) == "string" then
-        if not service:find("^[1-9]%d*$") then return nil end
+        if not service:find("^%d%d?%d?%d?%d?$") then return nil end
         service = tonumber(service)
     end
     if service >= 0 and service <= 65535 and service % 1 == 0 then

@@ -21,6 +21,7 @@ local EALREADY, EBADF, ECONNRESET = ms.EALREADY, ms.EBADF, ms.ECONNRESET
 local EISCONN, ETIME, ETIMEDOUT = ms.EISCONN, ms.ETIME, ms.ETIMEDOUT
 local POLLOUT = ms.POLLOUT
 local SOCK_DGRAM, SOCK_STREAM = ms.SOCK_DGRAM, ms.SOCK_STREAM
+local SOCK_FLAGS = bit.bor(ms.SOCK_CLOEXEC, ms.SOCK_NONBLOCK)
 local SOL_SOCKET, SO_RCVTIMEO = ms.SOL_SOCKET, ms.SO_RCVTIMEO
 
 local socket = {
@@ -91,7 +92,7 @@ local function apply_timeout(self)
     local patience = timeout >= patient.LEAST and timeout <= patient.MOST
         and not self.shared and self.type == SOCK_STREAM and timeout or nil
     if patience ~= self.patience then
-        patient.set(fd, patience)
+        if not patient.set(fd, patience) then patience = nil end
         self.patience, self.process = patience, owner.process()
     end
     local nonblocking = timeout >= 0 and not patience
@@ -146,7 +147,7 @@ function socket.socket(family, socktype, protocol)
     protocol = check.int(protocol, 3, "socket", 0)
     local fd, _, code = owner.open(ms.socket, family, socktype, protocol)
     if not fd then return nil, errors.text(code), code end
-    return new(fd, family, ms.getsockopt(fd, "SO_TYPE"), protocol)
+    return new(fd, family, bit.band(socktype, bit.bnot(SOCK_FLAGS)), protocol)
 end
 
 --- A TCP socket. Made for IPv4, it becomes one for IPv6 when it is connected
@@ -162,15 +163,24 @@ function socket.udp()
     return socket.socket(AF_INET, SOCK_DGRAM)
 end
 
+-- What kind of socket a descriptor is; or nil, a message and an errno.
+local function kind_of(fd)
+    local family, socktype, protocol, _, code
+    family, _, code = ms.getsockopt(fd, "SO_DOMAIN")
+    if family then socktype, _, code = ms.getsockopt(fd, "SO_TYPE") end
+    if socktype then protocol, _, code = ms.getsockopt(fd, "SO_PROTOCOL") end
+    if protocol then return family, socktype, protocol end
+    return nil, errors.text(code), code
+end
+
 --- Makes an object of a descriptor, which it owns from now on.
 ---@param fd integer
 ---@return minisock.socket? sock, string? message, integer? code
 function socket.fromfd(fd)
     fd = check.descriptor(fd, 1, "fromfd")
-    local family, _, code = ms.getsockopt(fd, "SO_DOMAIN")
-    if not family then return nil, errors.text(code), code end
-    local sock = new(fd, family, ms.getsockopt(fd, "SO_TYPE"),
-        ms.getsockopt(fd, "SO_PROTOCOL"), true)
+    local family, socktype, protocol = kind_of(fd)
+    if not family then return nil, socktype, protocol end
+    local sock = new(fd, family, socktype, protocol, true)
     sock.shared = true
     return sock
 end
@@ -524,25 +534,29 @@ end
 
 local PAUSE = 5 -- ms
 
--- Waits until there may be room for a datagram; returns false when time is up.
--- poll(2) knows nothing of a Unix receiver's queue, so that is tried again
--- every now and then.
+-- Waits until there may be room for a datagram. poll(2) knows nothing of a Unix
+-- receiver's queue, so that is tried again every now and then.
 local function wait_for_room(self, deadline)
     local left = clock.left(deadline)
-    if left == 0 then return false end
+    if left == 0 then return nil, "sendto timeout", EAGAIN end
     if self.family == AF_UNIX then return ms.msleep(math.min(left, PAUSE)) end
-    local _, ready = ms.poll(ms.pollfd(self.owner.fd, POLLOUT), left)
-    return ready ~= 0
+    local polled, ready, code =
+        ms.poll(ms.pollfd(self.owner.fd, POLLOUT), left)
+    if not polled then return nil, ready, code end
+    if ready == 0 then return nil, "sendto timeout", EAGAIN end
+    return true
 end
 
 -- When there was no room. Apart, so that the usual way of sendto has no loop,
 -- at which LuaJIT would give up to compile what calls it.
 local function sendto_later(self, addr, data, deadline)
-    while wait_for_room(self, deadline) do
-        local count, message, code = ms.sendto(self.owner.fd, addr, data)
+    while true do
+        local done, message, code = wait_for_room(self, deadline)
+        if not done then return nil, message, code end
+        local count
+        count, message, code = ms.sendto(self.owner.fd, addr, data)
         if code ~= EAGAIN then return count, message, code end
     end
-    return nil, "sendto timeout", EAGAIN
 end
 
 --- Sends a datagram to a host and a port, or to a path. A name is looked up
@@ -709,12 +723,11 @@ function Socket:setfd(fd)
         self:close()
         return true
     end
-    local family, _, code = ms.getsockopt(fd, "SO_DOMAIN")
-    if not family then return nil, errors.text(code), code end
+    local family, socktype, protocol = kind_of(fd)
+    if not family then return nil, socktype, protocol end
     owner.replace(self.owner, fd)
-    self.family, self.settled, self.reader = family, true, nil
-    self.type = ms.getsockopt(fd, "SO_TYPE")
-    self.protocol = ms.getsockopt(fd, "SO_PROTOCOL")
+    self.family, self.type, self.protocol = family, socktype, protocol
+    self.settled, self.reader = true, nil
     apply_to_new(self, true)
     return true
 end

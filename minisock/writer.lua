@@ -11,7 +11,8 @@ local writer = {}
 local function send_rest(fd, data, first, at, last, deadline, longest)
     while at <= last do
         local timeout = math.min(longest, clock.left(deadline))
-        local _, ready = ms.poll(ms.pollfd(fd, POLLOUT), timeout)
+        local polled, ready, why = ms.poll(ms.pollfd(fd, POLLOUT), timeout)
+        if not polled then return nil, ready, why, at - first end
         if ready == 0 then
             return nil, "send timeout", ETIMEDOUT, at - first
         end

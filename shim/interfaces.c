@@ -48,14 +48,15 @@ static void copy_hardware(struct minisock_interface *item,
     memcpy(item->hardware, link.sll_addr, link.sll_halen);
 }
 
-static struct minisock_interface *copy_item(const struct ifaddrs *from)
+static struct minisock_interface *copy_item(const struct ifaddrs *from,
+                                            uint32_t index)
 {
     struct minisock_interface *item = calloc(1, sizeof *item);
 
     if (item == NULL)
         return NULL;
     strncpy(item->name, from->ifa_name, sizeof item->name - 1);
-    item->index = if_nametoindex(from->ifa_name);
+    item->index = index;
     item->flags = from->ifa_flags;
     item->addr_length = address_length(from->ifa_addr);
     item->mask_length = address_length(from->ifa_netmask);
@@ -67,24 +68,38 @@ static struct minisock_interface *copy_item(const struct ifaddrs *from)
     return item;
 }
 
+/* An interface that has gone since is left out. */
+static int copy_all(const struct ifaddrs *all,
+                    struct minisock_interface **end)
+{
+    for (const struct ifaddrs *one = all; one != NULL; one = one->ifa_next) {
+        uint32_t index = if_nametoindex(one->ifa_name);
+
+        if (index == 0 && (errno == ENODEV || errno == ENXIO))
+            continue;
+        if (index == 0)
+            return -errno;
+        *end = copy_item(one, index);
+        if (*end == NULL)
+            return -ENOMEM;
+        end = &(*end)->next;
+    }
+    return 0;
+}
+
 int minisock_interfaces(struct minisock_interface **list)
 {
-    struct minisock_interface **end = list;
     struct ifaddrs *all;
+    int code;
 
     *list = NULL;
     if (getifaddrs(&all) != 0)
         return -errno;
-    for (const struct ifaddrs *one = all; one != NULL; one = one->ifa_next) {
-        *end = copy_item(one);
-        if (*end == NULL) {
-            freeifaddrs(all);
-            minisock_free_interfaces(*list);
-            *list = NULL;
-            return -ENOMEM;
-        }
-        end = &(*end)->next;
-    }
+    code = copy_all(all, list);
     freeifaddrs(all);
-    return 0;
+    if (code != 0) {
+        minisock_free_interfaces(*list);
+        *list = NULL;
+    }
+    return code;
 }

@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -113,6 +114,18 @@ static int wait_again(int fd, int events, double deadline, double *pause)
 }
 
 /*
+ * Whether there is nothing to wait for after a receive that failed. A signal
+ * tells nothing: what is there is still there, and is tried for at once. EAGAIN
+ * after POLLRDHUP is final for a datagram socket after SHUT_RD.
+ */
+static int is_final(int error, int ready, double *pause)
+{
+    if (error == EINTR)
+        *pause = 0;
+    return !is_transient(error) || (error != EINTR && ready & POLLRDHUP);
+}
+
+/*
  * Goes on after a recv(2) that ended with error. read(2) can't be told not to
  * block, so a pipe or a tty is polled first, as everything is here.
  */
@@ -134,10 +147,8 @@ int minisock_read_wait(int fd, void *buffer, size_t size, int error,
                       : read(fd, buffer, size);
         if (n >= 0)
             return (int)n;
-        if (!is_transient(errno))
-            return -errno;
-        if (ready & POLLRDHUP) /* a datagram socket after SHUT_RD */
-            return 0;
+        if (is_final(errno, ready, &pause))
+            return errno == EAGAIN ? 0 : -errno;
     }
 }
 
@@ -223,7 +234,7 @@ int minisock_recvmsg(int fd, struct minisock_message *message, int flags,
             deadline = minisock_now() + timeout;
         if (is_over(-n, deadline))
             return -ETIME;
-        if (ready & POLLRDHUP) { /* a datagram socket after SHUT_RD */
+        if (is_final(-n, ready, &pause)) {
             message->addr_length = message->control_length = 0;
             message->flags = 0;
             return 0;
@@ -252,24 +263,58 @@ int minisock_recvmmsg_wait(int fd, struct minisock_mmsghdr *headers,
                      MSG_DONTWAIT, NULL);
         if (n >= 0)
             return n;
-        if (!is_transient(errno))
-            return -errno;
-        if (ready & POLLRDHUP) /* a datagram socket after SHUT_RD */
-            return 0;
+        if (is_final(errno, ready, &pause))
+            return errno == EAGAIN ? 0 : -errno;
     }
 }
 
+/* In milliseconds; 0 for none. */
+static double send_timeout(int fd)
+{
+    struct timeval timeout = { 0, 0 };
+    socklen_t size = sizeof timeout;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, &size) != 0)
+        return 0;
+    return (double)timeout.tv_sec * 1e3 + (double)timeout.tv_usec / 1e3;
+}
+
+static int sendmsg_until(int fd, const struct msghdr *header, int flags,
+                         double deadline)
+{
+    double pause = 0;
+
+    for (;;) {
+        ssize_t n = sendmsg(fd, header, flags | MSG_NOSIGNAL | MSG_DONTWAIT);
+        int ready;
+
+        if (n >= 0)
+            return (int)n;
+        if (!is_transient(errno))
+            return -errno;
+        ready = wait_again(fd, POLLOUT, deadline, &pause);
+        if (ready < 0)
+            return ready == -ETIME ? -EAGAIN : ready;
+    }
+}
+
+/* A signal doesn't start the socket's own SO_SNDTIMEO again. */
 int minisock_sendmsg(int fd, struct minisock_message *message, int flags)
 {
+    const double start = minisock_now();
     struct msghdr header = as_msghdr(message);
 
     for (;;) {
         ssize_t n = sendmsg(fd, &header, flags | MSG_NOSIGNAL);
+        double timeout;
 
         if (n >= 0)
             return (int)n;
         if (errno != EINTR)
             return -errno;
+        timeout = send_timeout(fd);
+        if (timeout > 0)
+            return sendmsg_until(fd, &header, flags, start + timeout);
     }
 }
 
@@ -423,27 +468,45 @@ int minisock_send_wait(int fd, const void *data, int size, int error,
         n = send(fd, bytes + *sent, (size_t)(size - *sent),
                  MSG_NOSIGNAL | MSG_DONTWAIT);
         error = n < 0 ? errno : 0;
-        if (n > 0) {
+        if (n > 0)
             *sent += (int)n;
+        if (n > 0 || error == EINTR)
             pause = 0;
-        }
     }
     return 0;
 }
 
-/* Negative offsets go on from where the file is, and move it. */
+static ssize_t sendfile_quietly(int fd, int file, double offset, size_t size)
+{
+    off_t from = (off_t)offset;
+    int state = minisock_hold_sigpipe();
+    ssize_t n = sendfile(fd, file, offset < 0 ? NULL : &from, size);
+
+    release_sigpipe(state, n < (ssize_t)size);
+    return n;
+}
+
+/* Negative offsets go on from where the file is, and move it. After a signal,
+   what is left of SO_SNDTIMEO is waited for room. */
 int minisock_sendfile(int fd, int file, double offset, size_t size)
 {
-    for (;;) {
-        off_t from = (off_t)offset;
-        int state = minisock_hold_sigpipe();
-        ssize_t n = sendfile(fd, file, offset < 0 ? NULL : &from, size);
+    const double start = minisock_now();
 
-        release_sigpipe(state, n < (ssize_t)size);
+    for (;;) {
+        ssize_t n = sendfile_quietly(fd, file, offset, size);
+        double timeout;
+
         if (n >= 0)
             return (int)n;
         if (errno != EINTR)
             return -errno;
+        timeout = send_timeout(fd);
+        if (timeout > 0) {
+            int ready = minisock_wait(fd, POLLOUT, start + timeout);
+
+            if (ready < 0)
+                return ready == -ETIME ? -EAGAIN : ready;
+        }
     }
 }
 

@@ -39,6 +39,7 @@ local NEVER_ALL = bor(MSG_DONTWAIT, MSG_ERRQUEUE, ms.MSG_OOB, ms.MSG_PEEK)
 ---@field kind { family: integer, socktype: integer, protocol: integer }
 ---@field ai? minisock.llsocket.addrinfo what `bind` and `connect` use
 ---@field mode minisock.llsocket.mode
+---@field failure? string what the next receive has to tell
 local Socket = { __metatable = 1 }
 local Methods = setmetatable({}, { __index = settings })
 Socket.__index = Methods
@@ -412,9 +413,19 @@ local function refusal(message, problem, again)
     return nil, problem
 end
 
+-- An error that came when part of the data was there already, and so was told
+-- of first.
+local function take_failure(self)
+    local failure = self.failure
+    self.failure = nil
+    return failure
+end
+
 -- A message, or false when the peer has closed, or nil and `problem_of`.
 local function receive(self, size, flags)
     if size <= 0 then return nil, text(EINVAL) end
+    local failure = take_failure(self)
+    if failure then return nil, failure end
     local timeout = receive_timeout(self)
     if band(flags, MSG_DONTWAIT) ~= 0 then timeout = 0 end
     local message, problem, code =
@@ -435,8 +446,11 @@ local function receive_all(self, size, flags)
     local pieces = { message.data }
     size = size - #message.data
     while size > 0 do
-        local more = receive(self, size, flags)
-        if not more then break end
+        local more, why = receive(self, size, flags)
+        if not more then
+            self.failure = why
+            break
+        end
         close_all(more.fds)
         pieces[#pieces + 1] = more.data
         size = size - #more.data
@@ -457,6 +471,8 @@ end
 
 -- The common case, without a table: data, or what `receive` gives.
 local function receive_data(self, size)
+    local failure = take_failure(self)
+    if failure then return nil, failure end
     local data, problem, code =
         ms.read(self.owner.fd, receive_timeout(self), size)
     if not data then return nil, problem_of(problem, code) end

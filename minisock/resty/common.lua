@@ -127,15 +127,16 @@ function common.addresses(host, port, socktype, timeout)
     if not code then return nil, reason end
     -- libc would take it for this machine.
     if host == "*" then return nil, "* could not be resolved" end
-    local list, message, eai = ms.getaddrinfo(host, port,
+    local list, message = ms.getaddrinfo(host, port,
         { socktype = socktype, timeout = timeout })
     if list then return list end
     if errors.is_timeout(message) then
         return nil, ("%s could not be resolved (110: Operation timed out)")
             :format(host)
     end
+    -- The message has the errno behind EAI_SYSTEM as well.
     return nil, ("%s could not be resolved (%s)")
-        :format(host, errors.resolver_text(eai))
+        :format(host, message:match(": %-?%d+ (.*)"))
 end
 
 --- The port that a caller gave.
