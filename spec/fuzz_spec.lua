@@ -9,7 +9,7 @@ local CALLS = tonumber(os.getenv("MINISOCK_FUZZ_CALLS"))
 
 -- A new function comes to the fuzzer by itself; that one is lost shouldn't
 -- go unseen.
-local FUNCTIONS = 32
+local FUNCTIONS = 51
 
 describe("random arguments", function()
     local dir, luajit
@@ -44,7 +44,7 @@ describe("random arguments", function()
     local function finish(fuzzer)
         local output = fuzzer.pipe:read("*a")
         local functions, calls =
-            output:match("^(%d+) functions, (%d+) calls\n$")
+            output:match("^minisock: (%d+) functions, (%d+) calls\n$")
         if not functions then
             error(("%s\n%s\nThe last call was %s"):format(fuzzer.what, output,
                 support.slurp(fuzzer.record):match("^%Z*")))
