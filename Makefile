@@ -53,6 +53,14 @@ test:
 	@$(MAKE) --no-print-directory all
 	$(LUA_ENV) LUAJIT=$(LUAJIT) $(BUSTED) $(SPEC)
 
+# Other calls each time, which no other target has: make test's are always the
+# same. Some four minutes on two cores.
+### fuzz: 1,000,000 calls with random arguments (MINISOCK_FUZZ_CALLS for less)
+fuzz:
+	@.ci/deps test
+	@$(MAKE) --no-print-directory all
+	$(LUA_ENV) LUAJIT=$(LUAJIT) $(LUAJIT) spec/fuzz_many.lua
+
 ### telemetry: how fast nginx serves with and without sending from log_by_lua
 telemetry:
 	@.ci/deps test
@@ -140,6 +148,6 @@ install: all
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: help all demo test telemetry bench bench-programs lint asan valgrind \
+.PHONY: help all demo test fuzz telemetry bench bench-programs lint asan valgrind \
     run-specs deps install clean
 .DEFAULT_GOAL := all
