@@ -4,6 +4,8 @@
 --- spec/coverage_report.lua.
 ---
 --- Compiled code has no lines, so nothing is compiled.
+if not jit then return end -- a program for PUC Lua
+
 local dir = os.getenv("MINISOCK_COVERAGE")
 local getinfo = debug.getinfo
 
