@@ -61,6 +61,20 @@ fuzz:
 	@$(MAKE) --no-print-directory all
 	$(LUA_ENV) LUAJIT=$(LUAJIT) $(LUAJIT) spec/fuzz_many.lua
 
+FUZZ_SECONDS ?= 30
+
+### fuzz-shim: random bytes for the shim's functions, by libFuzzer
+fuzz-shim: $(HEADERS)
+	@.ci/deps fuzz-shim
+	@mkdir -p $(BUILD)/fuzz
+	clang -std=c11 $(WARNINGS) -g -O1 -I$(BUILD) \
+	    -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+	    -DMINISOCK_VERSION='"$(VERSION)"' -o $(BUILD)/fuzz/shim \
+	    spec/shim_fuzz.c shim/cdefs.c shim/constants.c shim/errors.c \
+	    shim/wait.c -pthread -lm
+	cd $(BUILD)/fuzz && ./shim -max_total_time=$(FUZZ_SECONDS) -max_len=500 \
+	    -print_final_stats=1 -verbosity=0
+
 ### telemetry: how fast nginx serves with and without sending from log_by_lua
 telemetry:
 	@.ci/deps test
@@ -171,6 +185,6 @@ install: all
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: help all demo test fuzz telemetry bench bench-programs lint asan \
-    coverage valgrind run-specs deps install clean
+.PHONY: help all demo test fuzz fuzz-shim telemetry bench bench-programs \
+    lint asan coverage valgrind run-specs deps install clean
 .DEFAULT_GOAL := all
