@@ -457,6 +457,9 @@ describe("system calls of sendall of a list", function()
     for _, timeout in ipairs({ "nil", "1000", "0" }) do
         it("are one for up to 1024 pieces, with timeout " .. timeout,
             function()
+                if support.valgrind then
+                    return pending("valgrind hides the marks")
+                end
                 assert.are.same({ "sendmsg" }, calls(1, timeout))
                 assert.are.same({ "sendmsg" }, calls(3, timeout))
                 assert.are.same({ "sendmsg" }, calls(1024, timeout))
