@@ -778,6 +778,9 @@ describe("system calls of", function()
     for _, addresses in ipairs({ "addr", "addrs" }) do
         it(("sendmany and recvmany are one each (%s)"):format(addresses),
             function()
+                if support.valgrind then
+                    return pending("valgrind hides the marks")
+                end
                 assert.are.same({ sendmmsg = 1, recvmmsg = 1 },
                     calls(1, addresses))
                 assert.are.same({ sendmmsg = 1, recvmmsg = 1 },
