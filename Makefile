@@ -53,6 +53,28 @@ test:
 	@$(MAKE) --no-print-directory all
 	$(LUA_ENV) LUAJIT=$(LUAJIT) $(BUSTED) $(SPEC)
 
+# Other calls each time, which no other target has: make test's are always the
+# same. Some four minutes on two cores.
+### fuzz: 1,000,000 calls with random arguments (MINISOCK_FUZZ_CALLS for less)
+fuzz:
+	@.ci/deps test
+	@$(MAKE) --no-print-directory all
+	$(LUA_ENV) LUAJIT=$(LUAJIT) $(LUAJIT) spec/fuzz_many.lua
+
+FUZZ_SECONDS ?= 30
+
+### fuzz-shim: random bytes for the shim's functions, by libFuzzer
+fuzz-shim: $(HEADERS)
+	@.ci/deps fuzz-shim
+	@mkdir -p $(BUILD)/fuzz
+	clang -std=c11 $(WARNINGS) -g -O1 -I$(BUILD) \
+	    -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+	    -DMINISOCK_VERSION='"$(VERSION)"' -o $(BUILD)/fuzz/shim \
+	    spec/shim_fuzz.c shim/cdefs.c shim/constants.c shim/errors.c \
+	    shim/wait.c -pthread -lm
+	cd $(BUILD)/fuzz && ./shim -max_total_time=$(FUZZ_SECONDS) -max_len=500 \
+	    -print_final_stats=1 -verbosity=0
+
 ### telemetry: how fast nginx serves with and without sending from log_by_lua
 telemetry:
 	@.ci/deps test
@@ -113,22 +135,26 @@ lint:
 	$(MAKE) --no-print-directory all CC=clang BUILD=$(BUILD)/clang \
 	    CFLAGS="-O2 -Werror"
 
-# What these two leave out runs other programs, not the shim's code, or puts a
-# library of its own in front of libc.
-MEMORY_SPECS ?= $(filter-out spec/nginx_spec.lua spec/syscalls_spec.lua \
-    spec/install_spec.lua spec/readme_spec.lua spec/examples_spec.lua \
-    spec/resty_clients_spec.lua spec/luasocket_clients_spec.lua \
-    spec/resty_spec.lua spec/resty_install_spec.lua spec/resty_tls_spec.lua \
-    spec/luasocket_spec.lua spec/dropin_syscalls_spec.lua \
-    spec/telemetry_spec.lua spec/hosts_spec.lua spec/faults/matrix_spec.lua \
-    spec/faults/storm_spec.lua, \
+# What these two leave out: nginx, which would load the shim without ASan's
+# library (nginx, hosts, telemetry, readme, resty_clients, resty_install); traces
+# of system calls, which valgrind and ASan add to (syscalls, dropin_syscalls);
+# what builds and installs a shim of its own (install); what puts a library of
+# its own before libc (matrix); and signals every millisecond, which leave
+# neither of them time to do anything else (storm).
+MEMORY_SPECS ?= $(filter-out spec/nginx_spec.lua spec/hosts_spec.lua \
+    spec/telemetry_spec.lua spec/readme_spec.lua spec/resty_clients_spec.lua \
+    spec/resty_install_spec.lua spec/syscalls_spec.lua \
+    spec/dropin_syscalls_spec.lua spec/install_spec.lua \
+    spec/faults/matrix_spec.lua spec/faults/storm_spec.lua, \
     $(wildcard spec/*_spec.lua spec/faults/*_spec.lua))
 
-# Millions of calls, or many programs with deadlines to keep, which valgrind
-# takes very long for; asan doesn't.
-SLOW_SPECS = spec/fuzz_spec.lua spec/reload_spec.lua spec/networks_spec.lua \
-    spec/name_servers_spec.lua spec/load_spec.lua spec/faults/eintr_spec.lua \
-    spec/faults/sigpipe_spec.lua
+# Under valgrind these take very long: many calls, many processes with deadlines
+# to keep, or a collection at each operation.
+SLOW_SPECS = spec/fuzz_spec.lua spec/reload_spec.lua spec/gc_spec.lua \
+    spec/examples_spec.lua spec/resty_spec.lua spec/resty_tls_spec.lua \
+    spec/luasocket_spec.lua spec/luasocket_clients_spec.lua \
+    spec/networks_spec.lua spec/name_servers_spec.lua spec/load_spec.lua \
+    spec/faults/eintr_spec.lua spec/faults/sigpipe_spec.lua
 
 ### asan: the specs, with the shim under AddressSanitizer and UBSan
 asan:
@@ -139,6 +165,31 @@ asan:
 	$(MAKE) --no-print-directory run-specs BUILD=$(BUILD)/asan \
 	    UNDER="env ASAN_OPTIONS=detect_leaks=0 \
 	    LD_PRELOAD=$$($(CC) -print-file-name=libasan.so)"
+
+# Nothing is compiled, and every line is counted: some specs of time fail for
+# that. Left out are those of what LuaJIT compiles and of system calls, which
+# all would; of millions of calls, which take very long; of nginx, where
+# nothing is counted; and of random arguments, which come everywhere and say
+# little of what is right.
+COVERAGE_SPECS ?= $(filter-out spec/hot_path_spec.lua spec/syscalls_spec.lua \
+    spec/dropin_syscalls_spec.lua spec/reload_spec.lua spec/nginx_spec.lua \
+    spec/telemetry_spec.lua spec/hosts_spec.lua spec/fuzz_spec.lua \
+    spec/gc_spec.lua spec/load_spec.lua spec/faults/storm_spec.lua, \
+    $(wildcard spec/*_spec.lua spec/faults/*_spec.lua))
+COVERAGE = $(abspath $(BUILD))/coverage
+
+### coverage: which lines no spec reaches
+coverage:
+	@.ci/deps test
+	@rm -rf $(COVERAGE)
+	@mkdir -p $(COVERAGE)/lua
+	@$(MAKE) --no-print-directory all BUILD=$(COVERAGE) \
+	    CFLAGS="-O0 -g --coverage"
+	-@$(MAKE) --no-print-directory run-specs BUILD=$(COVERAGE) UNDER= \
+	    MEMORY_SPECS="$(COVERAGE_SPECS)" MINISOCK_COVERAGE=$(COVERAGE)/lua \
+	    LUA_INIT=@$(CURDIR)/spec/coverage.lua >$(COVERAGE)/specs
+	@tail -n +2 $(COVERAGE)/specs | grep -E '^[0-9]+ success|^[A-Z].* ->'
+	@$(LUAJIT) spec/coverage_report.lua $(COVERAGE)/lua $(COVERAGE)
 
 ### valgrind: the specs under valgrind
 valgrind:
@@ -169,6 +220,6 @@ install: all
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: help all demo test telemetry soak hosts bench bench-programs lint \
-    asan valgrind run-specs deps install clean
+.PHONY: help all demo test fuzz fuzz-shim telemetry soak hosts bench \
+    bench-programs lint asan coverage valgrind run-specs deps install clean
 .DEFAULT_GOAL := all

@@ -160,6 +160,17 @@ function check.strict(wanted, value, arg, call, default)
     return value
 end
 
+--- Likewise, or nothing.
+---@param wanted string
+---@param value any
+---@param arg integer
+---@param call string
+function check.optional_strict(wanted, value, arg, call)
+    if not absent(value) and type(value) ~= wanted then
+        bad(arg, call, wanted, value)
+    end
+end
+
 --- A C int, likewise.
 ---@param value any
 ---@param arg integer

@@ -23,6 +23,7 @@ local IPPROTO_IP, IP_MULTICAST_IF = ms.IPPROTO_IP, ms.IP_MULTICAST_IF
 local POLLIN, POLLOUT = ms.POLLIN, ms.POLLOUT
 local SOCK_DGRAM, SOCK_NONBLOCK = ms.SOCK_DGRAM, ms.SOCK_NONBLOCK
 local SOCK_STREAM = ms.SOCK_STREAM
+local absent = check.absent
 local band, bor = bit.band, bit.bor
 
 local BACKLOG = 5
@@ -115,7 +116,7 @@ local function entries_of(addr, port, kind, flags)
 end
 
 local function check_port(port, addr, call)
-    if port == nil and addr then return nil end
+    if absent(port) and addr then return nil end
     return check.integer(port, 1, call, 0, 65535, "port number")
 end
 
@@ -280,7 +281,7 @@ function lsocket.connect(...)
     local kind, addr, port, ttl = parse_arguments(...)
     if not addr then check.fail(1, "connect", "address", (...)) end
     port = check_port(port, addr, "connect")
-    ttl = check.integer(ttl == nil and 1 or ttl, 4, "connect", 0, 255)
+    ttl = check.integer(absent(ttl) and 1 or ttl, 4, "connect", 0, 255)
     local multicast = kind == "mcast"
     if multicast and is_path(addr) then return nil, NO_MULTICAST end
     local entries, message = entries_of(addr, port, kind, 0)
@@ -322,7 +323,7 @@ end
 ---@param what? string
 ---@return table? info, string? message
 function Methods:info(what)
-    if what == nil then return info_of(self) end
+    if absent(what) then return info_of(self) end
     what = check.string(what, 1, "info"):lower()
     if what == "peer" then
         return place(ms.getpeername(self.owner.fd))
@@ -369,7 +370,7 @@ function Methods:accept()
 end
 
 local function check_size(size, call)
-    if size == nil then return RECV_SIZE end
+    if absent(size) then return RECV_SIZE end
     return check.integer(size, 1, call, 0, 2^32 - 1, "valid number")
 end
 
@@ -457,7 +458,7 @@ end
 function Methods:sendto(s, addr, port)
     s = check.string(s, 1, "sendto")
     addr = check.string(addr, 2, "sendto")
-    if port ~= nil or self.family ~= "unix" then
+    if not absent(port) or self.family ~= "unix" then
         port = check.integer(port, 3, "sendto", 0, 65535, "port number")
     end
     if self.owner.fd < 0 then return nil, errors.text(EBADF) end
@@ -553,7 +554,7 @@ local function fill_set(work)
 end
 
 local function is_table_or_nil(value)
-    return value == nil or type(value) == "table"
+    return absent(value) or type(value) == "table"
 end
 
 -- select([read [, write]] [, timeout])
@@ -564,7 +565,7 @@ local function parse_select(first, second, third)
 end
 
 local function check_seconds(timeout)
-    if timeout == nil then return nil end
+    if absent(timeout) then return nil end
     local seconds = tonumber(timeout)
     if not seconds or seconds ~= seconds then
         error("bad argument to 'select' (number of seconds expected, got "

@@ -169,6 +169,49 @@ end
 ---@field credentials? { pid: integer, uid: integer, gid: integer }
 ---@field control? { level: integer, type: integer, data: string }[]
 
+---@class minisock.encoded_message
+---@field pieces string[]
+---@field control string
+---@field addr string
+
+--- Takes a message apart, once. Of a wrong one it tells what would be right,
+--- for calls that raise errors of their own.
+---@param message minisock.outgoing_message
+---@return minisock.encoded_message? encoded, string? expected
+function messages.encode(message)
+    local pieces = as_pieces(message.data)
+    if not pieces then return nil, "data: a string or a list of strings" end
+    local control, expected = encode_control(message)
+    if not control then return nil, expected end
+    local addr = message.addr
+    if check.absent(addr) then addr = "" end
+    if type(addr) ~= "string" then return nil, "addr: an address" end
+    return { pieces = pieces, control = control, addr = addr }
+end
+
+--- Sends what `encode` has made.
+---@param fd integer
+---@param encoded minisock.encoded_message
+---@param flags integer
+---@return integer? sent, string? message, integer? code
+function messages.send(fd, encoded, flags)
+    local control, addr = encoded.control, encoded.addr
+    if addr ~= "" and not address.family(addr) or #addr > ADDRESS_SIZE then
+        return errors.fail("sendmsg", EINVAL)
+    end
+    if #control > CONTROL_SIZE then return errors.fail("sendmsg", EMSGSIZE) end
+    local array = point_at(encoded.pieces)
+    local outgoing = borrow()
+    outgoing.pieces, outgoing.piece_count = array, #encoded.pieces
+    buffers.copy(outgoing.addr, addr, #addr)
+    buffers.copy(outgoing.control, control, #control)
+    outgoing.addr_length, outgoing.control_length = #addr, #control
+    local n = shim.minisock_sendmsg(fd, outgoing, flags)
+    give_back(outgoing)
+    if n < 0 then return errors.fail("sendmsg", -n) end
+    return n
+end
+
 --- Sends a message. Descriptors stay open here, too.
 ---@see sendmsg(2), cmsg(3), unix(7)
 ---@param fd integer
@@ -182,31 +225,9 @@ function messages.sendmsg(fd, message, flags)
         check.fail(2, "sendmsg", "table", message)
     end
     flags = check.int(flags, 3, "sendmsg", 0)
-    local pieces = as_pieces(message.data)
-    if not pieces then
-        check.fail(2, "sendmsg", "data: a string or a list of strings", message)
-    end
-    local control, problem = encode_control(message)
-    if not control then check.fail(2, "sendmsg", problem, message) end
-    local addr = message.addr
-    if check.absent(addr) then addr = "" end
-    if type(addr) ~= "string" then
-        check.fail(2, "sendmsg", "addr: an address", addr)
-    end
-    if addr ~= "" and not address.family(addr) or #addr > ADDRESS_SIZE then
-        return errors.fail("sendmsg", EINVAL)
-    end
-    if #control > CONTROL_SIZE then return errors.fail("sendmsg", EMSGSIZE) end
-    local array = point_at(pieces)
-    local outgoing = borrow()
-    outgoing.pieces, outgoing.piece_count = array, #pieces
-    buffers.copy(outgoing.addr, addr, #addr)
-    buffers.copy(outgoing.control, control, #control)
-    outgoing.addr_length, outgoing.control_length = #addr, #control
-    local n = shim.minisock_sendmsg(fd, outgoing, flags)
-    give_back(outgoing)
-    if n < 0 then return errors.fail("sendmsg", -n) end
-    return n
+    local encoded, expected = messages.encode(message)
+    if not encoded then check.fail(2, "sendmsg", expected, message) end
+    return messages.send(fd, encoded, flags)
 end
 
 ---------------------------------------------------------------------------

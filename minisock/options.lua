@@ -231,6 +231,24 @@ local function named(name, call)
         .. "given by its level and number)"):format(call, name), 3)
 end
 
+--- What an option of that name is set to, in words; nil for a name that isn't
+--- known. For calls that check what they are given by themselves.
+---@param name string
+---@return string? expected
+function options.expected(name)
+    local option = found[name] or find(name)
+    return option and option.codec.expected
+end
+
+--- Whether an option of a name that is known can be set to that.
+---@param name string
+---@param value any
+---@return boolean
+function options.fits(name, value)
+    -- A cdata can claim to equal anything.
+    return type(value) ~= "cdata" and found[name].codec.put(value) ~= nil
+end
+
 --- Sets an option to an integer. For calls that do so on the way.
 ---@param fd integer
 ---@param name string

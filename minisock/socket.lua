@@ -24,6 +24,8 @@ local SOCK_DGRAM, SOCK_STREAM = ms.SOCK_DGRAM, ms.SOCK_STREAM
 local SOCK_FLAGS = bit.bor(ms.SOCK_CLOEXEC, ms.SOCK_NONBLOCK)
 local SOL_SOCKET, SO_RCVTIMEO = ms.SOL_SOCKET, ms.SO_RCVTIMEO
 
+local absent = check.absent
+
 local socket = {
     ERROR_TIMEOUT = "Operation timed out",
     ERROR_CLOSED = "Connection closed",
@@ -202,8 +204,9 @@ end
 ---@return table[]? entries, string? message, integer? code each has family,
 --- socktype, protocol, canonname, addr and port
 function socket.getaddrinfo(host, port, family, socktype, protocol, flags)
-    if host ~= nil then host = check.string(host, 1, "getaddrinfo") end
-    if port ~= nil and type(port) ~= "string" and type(port) ~= "number" then
+    if not absent(host) then host = check.string(host, 1, "getaddrinfo") end
+    if not absent(port) and type(port) ~= "string"
+            and type(port) ~= "number" then
         return nil, "port argument expect string/number/nil"
     end
     local hints = {
@@ -290,7 +293,7 @@ end
 
 -- A host or, without a port, a path; arg is its position.
 local function check_host(host, port, arg, call)
-    if check.absent(port) then return check.string(host, arg, call, "path") end
+    if absent(port) then return check.string(host, arg, call, "path") end
     if type(host) == "number" then return host end
     return check.string(host, arg, call, "host")
 end
@@ -618,6 +621,8 @@ local function set_option(self, level, optname, bytes)
     return true
 end
 
+local KNOWN = "level or name of an option"
+
 --- Sets an option, by level and number or by its C name.
 ---@see setsockopt(2)
 ---@param level integer|string
@@ -626,6 +631,11 @@ end
 ---@return true? done, string? message, integer? code
 function Socket:setoption(level, optname, value)
     if type(level) == "string" and not tonumber(level) then
+        local expected = options.expected(level)
+        if not expected then check.fail(1, "setoption", KNOWN, level) end
+        if not options.fits(level, optname) then
+            check.fail(2, "setoption", expected, optname)
+        end
         return set_option(self, level, optname)
     end
     level = check.int(level, 1, "setoption")
@@ -643,6 +653,9 @@ end
 ---@return string? message, integer? code
 function Socket:getoption(level, optname)
     if type(level) == "string" and not tonumber(level) then
+        if not options.expected(level) then
+            check.fail(1, "getoption", KNOWN, level)
+        end
         local value, message, code = ms.getsockopt(self.owner.fd, level)
         if value == nil then return failure(self, message, code) end
         return value
@@ -678,7 +691,7 @@ end
 --- The same as a timeout of -1 or of 0.
 ---@param block boolean|integer true or 1, false or 0
 function Socket:setblocking(block)
-    if block == nil then check.fail(1, "setblocking", "boolean", block) end
+    if absent(block) then check.fail(1, "setblocking", "boolean", block) end
     set_mode(self, (block and tonumber(block) ~= 0) and -1 or 0)
 end
 

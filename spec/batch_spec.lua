@@ -365,11 +365,12 @@ describe("recvmany", function()
                 end
                 ffi.C._exit(0)
             end
-            ffi.C.setitimer(0, ffi.new("long[4]", 0, 2000, 0, 2000), nil)
+            local tick = tonumber(arg[1])
+            ffi.C.setitimer(0, ffi.new("long[4]", 0, tick, 0, tick), nil)
             for _, timeout in ipairs { 60000, math.huge, -1 } do
                 print(ms.recvmany(b, into, timeout), (into:get(1)))
             end
-        ]])
+        ]], support.valgrind and 20000 or 2000) -- in us: valgrind needs many
         assert.are.equal(0, status, output)
         assert.are.equal(("1\tlate\n"):rep(3), output)
     end)
@@ -777,6 +778,9 @@ describe("system calls of", function()
     for _, addresses in ipairs({ "addr", "addrs" }) do
         it(("sendmany and recvmany are one each (%s)"):format(addresses),
             function()
+                if support.valgrind then
+                    return pending("valgrind hides the marks")
+                end
                 assert.are.same({ sendmmsg = 1, recvmmsg = 1 },
                     calls(1, addresses))
                 assert.are.same({ sendmmsg = 1, recvmmsg = 1 },

@@ -1,66 +1,74 @@
-local fake_resolver = require "spec.fake_resolver"
+local fuzz_runs = require "spec.fuzz_runs"
 local support = require "spec.support"
 
--- To see a failure again: MINISOCK_FUZZ_SEED=... make test SPEC=...
-local SEED = tonumber(os.getenv("MINISOCK_FUZZ_SEED") or os.time())
-local VALGRIND = support.luajit:find("valgrind")
+-- The same calls every time, so that nobody's change fails by chance: make fuzz
+-- has others. To see a failure of that again:
+-- MINISOCK_FUZZ_SEED=... MINISOCK_FUZZ_CALLS=... make test SPEC=...
+local SEED = tonumber(os.getenv("MINISOCK_FUZZ_SEED") or 1)
 local CALLS = tonumber(os.getenv("MINISOCK_FUZZ_CALLS"))
-    or VALGRIND and 2000 or 50000
 
 -- A new function comes to the fuzzer by itself; that one is lost shouldn't
 -- go unseen.
-local FUNCTIONS = 32
+local FUNCTIONS = {
+    ["minisock"] = 51, ["minisock.batch"] = 8, ["minisock.llsocket"] = 72,
+    ["minisock.lsocket"] = 16, ["minisock.luasocket"] = 104,
+    ["minisock.poller"] = 9, ["minisock.pollset"] = 8,
+    ["minisock.resty"] = 27, ["minisock.socket"] = 30,
+}
 
 describe("random arguments", function()
-    local dir, luajit
+    local runs, called
 
     setup(function()
-        dir = support.mkdtemp()
-        luajit = fake_resolver.build(dir)
+        runs = fuzz_runs.new()
+        called = {}
     end)
 
-    teardown(function() support.rmtree(dir) end)
+    teardown(function() runs:clear() end)
 
     before_each(support.setup)
     after_each(support.teardown)
 
-    local function start(number, flags)
-        local seed = SEED + number
-        local own = ("%s/%d"):format(dir, number)
-        assert(require("lfs").mkdir(own))
-        -- Valgrind would take a NULL that the kernel refuses for a mistake, and
-        -- finds one in the compiler of LuaJIT.
-        if VALGRIND then flags = "-joff" end
-        local no_null = VALGRIND and "noNULL" or ""
-        local fuzzer = support.spawn(
-            ("env FAKE_ONLY=1 FAKE_DELAY=2 %s %s spec/fuzz.lua %d %d %s %s %s")
-                :format(luajit, flags, seed, CALLS, own, own .. ".call",
-                    no_null))
-        fuzzer.record, fuzzer.what = own .. ".call",
-            ("MINISOCK_FUZZ_SEED=%d, process %d"):format(SEED, number)
-        return fuzzer
+    local function start(program, number, flags, calls)
+        -- Valgrind finds a mistake in the compiler of LuaJIT.
+        if support.valgrind then flags = "-joff" end
+        return runs:start(program, flags, SEED + number,
+            CALLS or support.valgrind and 2000 or calls)
     end
 
     local function finish(fuzzer)
-        local output = fuzzer.pipe:read("*a")
-        local functions, calls =
-            output:match("^(%d+) functions, (%d+) calls\n$")
-        if not functions then
-            error(("%s\n%s\nThe last call was %s"):format(fuzzer.what, output,
-                support.slurp(fuzzer.record):match("^%Z*")))
+        local modules, problem = runs:finish(fuzzer)
+        assert(modules, problem)
+        for name, module in pairs(modules) do
+            assert.is_true(module.calls > 0, name)
+            called[name] = module.functions
         end
-        assert.are.equal(CALLS, tonumber(calls))
-        assert.is_true(tonumber(functions) >= FUNCTIONS, output)
     end
 
-    it("never crash, block, leak or get through", function()
-        local compiled, interpreted = start(1, ""), start(2, "-joff")
+    it("never crash the core, block, leak or get through", function()
+        local compiled = start("fuzz", 1, "", 50000)
+        local interpreted = start("fuzz", 2, "-joff", 50000)
         finish(compiled)
-        local eager = start(3, "-Ohotloop=1 -Ohotexit=1")
+        local eager = start("fuzz", 3, "-Ohotloop=1 -Ohotexit=1", 50000)
         finish(interpreted)
-        local again = start(4, "")
         finish(eager)
-        finish(again)
+    end)
+
+    it("never do so in objects and drop-ins", function()
+        local compiled = start("object_fuzz", 1, "", 10000)
+        local interpreted = start("object_fuzz", 2, "-joff", 10000)
+        finish(compiled)
+        finish(interpreted)
+    end)
+
+    it("are given to every function there is", function()
+        for name, count in pairs(FUNCTIONS) do
+            assert.is_true(called[name] >= count, name)
+        end
+        local text = support.slurp("README.md")
+        for name in text:gmatch('require%(?%s*"(minisock[%w.]*)"') do
+            assert.is_not_nil(called[name], name)
+        end
     end)
 end)
 
@@ -172,6 +180,61 @@ describe("what random arguments have found:", function()
             raises("sendall", 2, a, pretender, 0)
             raises("sendall", 2, a, pretender, 0, 4)
         ]==]
+    end)
+
+    local DROPIN = [==[
+        local socket = require "minisock.socket"
+        local lsocket = require "minisock.lsocket"
+        local llsocket = require "minisock.llsocket"
+        local null = ffi.cast("char *", nil)
+
+        local function blames_caller(arg, name, call, ...)
+            local line = debug.getinfo(1, "l").currentline + 1
+            local function perform(...) local _ = call(...) end
+            local raised, message = pcall(perform, ...)
+            local expected =
+                (":%d: bad argument #%d to '%s' ("):format(line, arg, name)
+            assert(not raised, "nothing was raised")
+            assert(tostring(message):find(expected, 1, true), message)
+        end
+    ]==]
+
+    it("an unknown option's name is the caller's mistake", function()
+        succeeds(DROPIN .. [==[
+            local sock = assert(socket.tcp())
+            blames_caller(1, "setoption", sock.setoption, sock, "SO_NONE", 1)
+            blames_caller(1, "getoption", sock.getoption, sock, "SO_NONE")
+            blames_caller(2, "setoption", sock.setoption, sock, "SO_TYPE", {})
+            blames_caller(2, "setoption", sock.setoption, sock, "SO_TYPE",
+                ffi.new("int[1]"))
+        ]==])
+    end)
+
+    it("a wrong message is the mistake of who called llsocket", function()
+        succeeds(DROPIN .. [==[
+            local sock = assert(llsocket.socket.pair(ms.SOCK_STREAM))[1]
+            for _, wrong in ipairs { { iov = true }, { iov = { 1 } },
+                    { fds = 1 }, { credentials = {} }, { control = { {} } } } do
+                blames_caller(1, "sendmsg", sock.sendmsg, sock, wrong)
+            end
+        ]==])
+    end)
+
+    it("a NULL isn't an argument that was left out", function()
+        succeeds(DROPIN .. [==[
+            local get = llsocket.inet.getaddrinfo
+            blames_caller(1, "getaddrinfo", get, null, "80")
+            blames_caller(2, "getaddrinfo", get, "127.0.0.1", null)
+            blames_caller(1, "getaddrinfo", socket.getaddrinfo, null, "80")
+            local sock = assert(llsocket.socket.pair(ms.SOCK_STREAM))[1]
+            blames_caller(1, "dup", sock.dup, sock, null)
+            blames_caller(1, "nonblock", sock.nonblock, sock, null)
+            blames_caller(1, "rcvbuf", sock.rcvbuf, sock, null)
+            blames_caller(1, "recv", sock.recv, sock, null)
+            local udp = assert(lsocket.bind("udp", "127.0.0.1", 0))
+            blames_caller(1, "info", udp.info, udp, null)
+            blames_caller(1, "recv", udp.recv, udp, null)
+        ]==])
     end)
 
     it("no metamethod of an argument is called", function()

@@ -1260,7 +1260,7 @@ describe("options", function()
         assert_raises("#3 to 'setoption'", sock.setoption, sock, 1, 2)
         assert_raises("#3 to 'setoption'", sock.setoption, sock, 1, 2, {})
         assert_raises("#2 to 'getoption'", sock.getoption, sock, 1)
-        assert_raises("unknown option", sock.getoption, sock, "SO_NONSENSE")
+        assert_raises("#1 to 'getoption'", sock.getoption, sock, "SO_NONSENSE")
     end)
 
     it("take no more memory when they are set often", function()
@@ -1274,7 +1274,7 @@ describe("options", function()
             collectgarbage()
             return collectgarbage("count")
         end
-        set() -- what is compiled takes memory too
+        for _ = 1, 3 do set() end -- what is compiled takes memory too
         local before = set()
         assert.is_true(set() - before < 400) -- KiB; an entry each is 1000
     end)

@@ -147,8 +147,15 @@ local ffi = require "ffi"
 
 ffi.cdef [[
 int minisock_spec_pipe2(int *, int) __asm__("pipe2");
+int minisock_spec_unsetenv(const char *) __asm__("unsetenv");
 int minisock_spec_dup2(int, int) __asm__("dup2");
 ]]
+
+-- ASan's library is for LuaJIT, whose command line asks for it; curl, for one,
+-- hangs in setlocale with it.
+if support.luajit:find("LD_PRELOAD", 1, true) then
+    ffi.C.minisock_spec_unsetenv("LD_PRELOAD")
+end
 
 --- The two ends of a pipe: for reading, for writing.
 function support.pipe()

@@ -1,5 +1,6 @@
 --- Address infos, as llsocket hands them around. Stands on minisock.
 local ms = require "minisock"
+local check = require "minisock.check"
 local errors = require "minisock.errors"
 local names = require "minisock.names"
 
@@ -45,7 +46,7 @@ function addrinfo.flags(call, first, ...)
     local flags = 0
     for i = 1, select("#", ...) do
         local flag = select(i, ...)
-        if flag ~= nil then
+        if not check.absent(flag) then
             if type(flag) ~= "number" or bit.tobit(flag) ~= flag then
                 error(("bad argument #%d to '%s' (integer expected, got %s)")
                     :format(first + i - 1, call, type(flag)), 3)

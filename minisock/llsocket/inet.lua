@@ -30,8 +30,8 @@ end
 ---@param ... integer AI_PASSIVE, ...
 ---@return minisock.llsocket.addrinfo[]? list, string? message
 function inet.getaddrinfo(host, port, socktype, protocol, ...)
-    if host ~= nil then check.strict("string", host, 1, "getaddrinfo") end
-    if port ~= nil then check.strict("string", port, 2, "getaddrinfo") end
+    check.optional_strict("string", host, 1, "getaddrinfo")
+    check.optional_strict("string", port, 2, "getaddrinfo")
     socktype = check.strict_int(socktype, 3, "getaddrinfo", 0)
     protocol = check.strict_int(protocol, 4, "getaddrinfo", 0)
     return lookup(ms.AF_UNSPEC, host, port, socktype, protocol,
@@ -46,8 +46,8 @@ end
 ---@param ... integer
 ---@return minisock.llsocket.addrinfo[]? list, string? message
 function inet.getaddrinfo6(host, port, socktype, protocol, ...)
-    if host ~= nil then check.strict("string", host, 1, "getaddrinfo6") end
-    if port ~= nil then check.strict("string", port, 2, "getaddrinfo6") end
+    check.optional_strict("string", host, 1, "getaddrinfo6")
+    check.optional_strict("string", port, 2, "getaddrinfo6")
     socktype = check.strict_int(socktype, 3, "getaddrinfo6", 0)
     protocol = check.strict_int(protocol, 4, "getaddrinfo6", 0)
     return lookup(ms.AF_INET6, host, port, socktype, protocol,

@@ -9,7 +9,7 @@ local options = require "minisock.options"
 
 local AF_INET, AF_INET6 = ms.AF_INET, ms.AF_INET6
 local ENODEV, EOPNOTSUPP = ms.ENODEV, ms.EOPNOTSUPP
-local text = errors.text
+local absent, text = check.absent, errors.text
 
 local settings = {}
 
@@ -26,14 +26,14 @@ end
 
 local function flag_option(name, call)
     return function(self, enable)
-        if enable ~= nil then check.strict("boolean", enable, 1, call) end
+        check.optional_strict("boolean", enable, 1, call)
         return option(self, name, enable)
     end
 end
 
 local function number_option(name, call)
     return function(self, value)
-        if value ~= nil then value = check.strict_int(value, 1, call) end
+        if not absent(value) then value = check.strict_int(value, 1, call) end
         return option(self, name, value)
     end
 end
@@ -61,7 +61,7 @@ settings.error = number_option("SO_ERROR", "error")
 local function time_option(name, call, forget)
     return function(self, seconds)
         local milliseconds
-        if seconds ~= nil then
+        if not absent(seconds) then
             local given = tonumber(seconds)
             if not given or not (given >= 0 and given <= 2^31 / 1000) then
                 check.fail(1, call, "number of seconds", seconds)
@@ -87,7 +87,7 @@ function settings:atmark()
 end
 
 local function descriptor_flag(self, get, set, enable)
-    if enable == nil then
+    if absent(enable) then
         local on, _, code = get(self.owner.fd)
         if on == nil then return nil, text(code) end
         return on
@@ -101,7 +101,7 @@ end
 ---@param enable? boolean
 ---@return boolean? enabled, string? message
 function settings:cloexec(enable)
-    if enable ~= nil then check.strict("boolean", enable, 1, "cloexec") end
+    check.optional_strict("boolean", enable, 1, "cloexec")
     return descriptor_flag(self, ms.getcloexec, ms.setcloexec, enable)
 end
 
@@ -109,7 +109,7 @@ end
 ---@param enable? boolean
 ---@return boolean? enabled, string? message
 function settings:nonblock(enable)
-    if enable ~= nil then check.strict("boolean", enable, 1, "nonblock") end
+    check.optional_strict("boolean", enable, 1, "nonblock")
     local on, problem =
         descriptor_flag(self, ms.getnonblocking, ms.setnonblocking, enable)
     if on == nil then return nil, problem end
@@ -132,7 +132,7 @@ end
 ---@param enable? boolean
 ---@return boolean? enabled, string? message
 function settings:mcastloop(enable)
-    if enable ~= nil then check.strict("boolean", enable, 1, "mcastloop") end
+    check.optional_strict("boolean", enable, 1, "mcastloop")
     local name =
         multicast_name(self, "IP_MULTICAST_LOOP", "IPV6_MULTICAST_LOOP")
     if not name then return nil, text(EOPNOTSUPP) end
@@ -143,7 +143,7 @@ end
 ---@param ttl? integer
 ---@return integer? ttl, string? message
 function settings:mcastttl(ttl)
-    if ttl ~= nil then ttl = check.strict_int(ttl, 1, "mcastttl") end
+    if not absent(ttl) then ttl = check.strict_int(ttl, 1, "mcastttl") end
     local name =
         multicast_name(self, "IP_MULTICAST_TTL", "IPV6_MULTICAST_HOPS")
     if not name then return nil, text(EOPNOTSUPP) end
@@ -196,11 +196,11 @@ end
 ---@param ifname? string
 ---@return string? ifname, string? message
 function settings:mcastif(ifname)
-    if ifname ~= nil then check.strict("string", ifname, 1, "mcastif") end
+    check.optional_strict("string", ifname, 1, "mcastif")
     local get = multicast_name(self, get_interface4, get_interface6)
     local set = multicast_name(self, set_interface4, set_interface6)
     if not get then return nil, text(EOPNOTSUPP) end
-    if ifname == nil then return get(self.owner.fd) end
+    if absent(ifname) then return get(self.owner.fd) end
     local code = set(self.owner.fd, ifname)
     if code ~= 0 then return nil, text(code) end
     return ifname
@@ -238,7 +238,7 @@ end
 ---@return string? message nothing when it is done
 function settings:mcastjoin(group, ifname)
     check.strict("string", group, 1, "mcastjoin")
-    if ifname ~= nil then check.strict("string", ifname, 2, "mcastjoin") end
+    check.optional_strict("string", ifname, 2, "mcastjoin")
     return membership(self, join, ifname, group)
 end
 
@@ -247,7 +247,7 @@ end
 ---@return string? message
 function settings:mcastleave(group, ifname)
     check.strict("string", group, 1, "mcastleave")
-    if ifname ~= nil then check.strict("string", ifname, 2, "mcastleave") end
+    check.optional_strict("string", ifname, 2, "mcastleave")
     return membership(self, leave, ifname, group)
 end
 
@@ -259,7 +259,7 @@ end
 function settings:mcastjoinsrc(group, source, ifname)
     check.strict("string", group, 1, "mcastjoinsrc")
     check.strict("string", source, 2, "mcastjoinsrc")
-    if ifname ~= nil then check.strict("string", ifname, 3, "mcastjoinsrc") end
+    check.optional_strict("string", ifname, 3, "mcastjoinsrc")
     return membership(self, join, ifname, group, source)
 end
 
@@ -270,7 +270,7 @@ end
 function settings:mcastleavesrc(group, source, ifname)
     check.strict("string", group, 1, "mcastleavesrc")
     check.strict("string", source, 2, "mcastleavesrc")
-    if ifname ~= nil then check.strict("string", ifname, 3, "mcastleavesrc") end
+    check.optional_strict("string", ifname, 3, "mcastleavesrc")
     return membership(self, leave, ifname, group, source)
 end
 
@@ -282,7 +282,7 @@ end
 function settings:mcastblocksrc(group, source, ifname)
     check.strict("string", group, 1, "mcastblocksrc")
     check.strict("string", source, 2, "mcastblocksrc")
-    if ifname ~= nil then check.strict("string", ifname, 3, "mcastblocksrc") end
+    check.optional_strict("string", ifname, 3, "mcastblocksrc")
     return membership(self, block, ifname, group, source)
 end
 
@@ -293,9 +293,7 @@ end
 function settings:mcastunblocksrc(group, source, ifname)
     check.strict("string", group, 1, "mcastunblocksrc")
     check.strict("string", source, 2, "mcastunblocksrc")
-    if ifname ~= nil then
-        check.strict("string", ifname, 3, "mcastunblocksrc")
-    end
+    check.optional_strict("string", ifname, 3, "mcastunblocksrc")
     return membership(self, unblock, ifname, group, source)
 end
 

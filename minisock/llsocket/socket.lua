@@ -7,6 +7,7 @@ local ms = require "minisock"
 local addrinfo = require "minisock.llsocket.addrinfo"
 local check = require "minisock.check"
 local errors = require "minisock.errors"
+local messages = require "minisock.messages"
 local owner = require "minisock.owner"
 local settings = require "minisock.llsocket.settings"
 
@@ -19,8 +20,9 @@ local SOCK_NONBLOCK = ms.SOCK_NONBLOCK
 local SOCK_STREAM = ms.SOCK_STREAM
 local SOMAXCONN = ms.SOMAXCONN
 local band, bor = bit.band, bit.bor
+local encode = messages.encode
 local flags_of, is_stream = addrinfo.flags, addrinfo.is_stream
-local text = errors.text
+local absent, text = check.absent, errors.text
 
 local BUFSIZE = 4096
 
@@ -130,7 +132,7 @@ end
 ---@param ai? minisock.llsocket.addrinfo in place of this one's
 ---@return minisock.llsocket.socket? sock, string? message
 function Methods:dup(ai)
-    if ai ~= nil and not addrinfo.is(ai) then
+    if not absent(ai) and not addrinfo.is(ai) then
         check.fail(1, "dup", "llsocket.addrinfo", ai)
     end
     local fd, _, code = owner.open(ms.dup, self.owner.fd)
@@ -165,7 +167,7 @@ end
 ---@param ai? minisock.llsocket.addrinfo
 ---@return string? message nothing when it is done
 function Methods:bind(ai)
-    if ai ~= nil and not addrinfo.is(ai) then
+    if not absent(ai) and not addrinfo.is(ai) then
         check.fail(1, "bind", "llsocket.addrinfo", ai)
     end
     local raw, problem = raw_address(self, ai)
@@ -179,7 +181,7 @@ end
 ---@param ai? minisock.llsocket.addrinfo
 ---@return string? message nothing when it is done
 function Methods:connect(ai)
-    if ai ~= nil and not addrinfo.is(ai) then
+    if not absent(ai) and not addrinfo.is(ai) then
         check.fail(1, "connect", "llsocket.addrinfo", ai)
     end
     local raw, problem = raw_address(self, ai)
@@ -287,20 +289,19 @@ local function sent(count, size, message, code)
     return nil, text(code)
 end
 
-local function length_of(data)
-    if type(data) == "string" then return #data end
+local function length_of(pieces)
     local size = 0
-    for _, piece in ipairs(data or {}) do size = size + #piece end
+    for _, piece in ipairs(pieces) do size = size + #piece end
     return size
 end
 
 -- Without a timeout to keep, sendmsg is one call; EAGAIN then is the kernel's.
-local function send_message(self, message, flags)
+local function send_message(self, encoded, flags)
     if band(flags, MSG_DONTWAIT) ~= 0 or send_timeout(self) == 0 then
         flags = bor(flags, MSG_DONTWAIT)
     end
-    local count, problem, code = ms.sendmsg(self.owner.fd, message, flags)
-    return sent(count, length_of(message.data), problem, code)
+    local count, message, code = messages.send(self.owner.fd, encoded, flags)
+    return sent(count, length_of(encoded.pieces), message, code)
 end
 
 --- Sends.
@@ -312,7 +313,7 @@ function Methods:send(msg, ...)
     msg = check.strict("string", msg, 1, "send")
     local flags = flags_of("send", 2, ...)
     if msg == "" and is_stream(self.kind) then return nil, text(EINVAL) end
-    return send_message(self, { data = msg }, flags)
+    return send_message(self, encode { data = msg }, flags)
 end
 
 --- Sends to an address.
@@ -327,7 +328,7 @@ function Methods:sendto(msg, ai, ...)
     end
     local flags = flags_of("sendto", 3, ...)
     if msg == "" and is_stream(self.kind) then return nil, text(EINVAL) end
-    return send_message(self, { data = msg, addr = ai.raw }, flags)
+    return send_message(self, encode { data = msg, addr = ai.raw }, flags)
 end
 
 --- Sends from a file.
@@ -364,17 +365,18 @@ end
 function Methods:sendmsg(mh, ...)
     mh = check.strict("table", mh, 1, "sendmsg")
     local flags = flags_of("sendmsg", 2, ...)
-    if mh.name ~= nil and not addrinfo.is(mh.name) then
+    if not absent(mh.name) and not addrinfo.is(mh.name) then
         check.fail(1, "sendmsg", "llsocket.addrinfo as name", mh.name)
     end
-    local message = {
+    local encoded, expected = encode {
         data = mh.iov,
         addr = mh.name and mh.name.raw,
         fds = mh.fds,
         credentials = mh.credentials,
         control = mh.control,
     }
-    return send_message(self, message, flags)
+    if not encoded then check.fail(1, "sendmsg", expected, mh) end
+    return send_message(self, encoded, flags)
 end
 
 --- Passes a descriptor on, over a Unix socket; it stays open here too.
@@ -384,12 +386,12 @@ end
 ---@return integer? len, string? message, boolean? again
 function Methods:sendfd(fd, ai, ...)
     fd = check.strict_int(fd, 1, "sendfd")
-    if ai ~= nil and not addrinfo.is(ai) then
+    if not absent(ai) and not addrinfo.is(ai) then
         check.fail(2, "sendfd", "llsocket.addrinfo", ai)
     end
     local flags = flags_of("sendfd", 3, ...)
     local message = { data = "\0", fds = { fd }, addr = ai and ai.raw }
-    return send_message(self, message, flags)
+    return send_message(self, encode(message), flags)
 end
 
 ---------------------------------------------------------------------------
