@@ -13,6 +13,19 @@ local support = { luajit = os.getenv("LUAJIT") or "luajit" }
 --- NULL that the system refuses as an error.
 support.valgrind = support.luajit:find("valgrind", 1, true) ~= nil
 
+--- What make test-engines runs the specs on, when it does.
+support.engine = os.getenv("ENGINE")
+
+--- Another processor's LuaJIT: what is preloaded isn't for the programs that
+--- start it.
+support.foreign = support.engine == "i386" or support.engine == "arm64"
+
+--- Qemu stands between the system's calls and the kernel.
+support.emulated = support.engine == "arm64"
+
+--- What takes seconds of work takes minutes: do less of it.
+support.slow = support.valgrind or support.emulated
+
 local kept, processes, files
 local before
 
@@ -272,8 +285,8 @@ function support.build_library(dir, name, source, flags)
     local path = ("%s/%s.so"):format(dir, name)
     local c = support.spit(("%s/%s.c"):format(dir, name), source)
     local output, status = support.shell(
-        ("gcc -D_GNU_SOURCE -fPIC -shared -o '%s' '%s' %s")
-            :format(path, c, flags or ""))
+        ("%s -D_GNU_SOURCE -fPIC -shared -o '%s' '%s' %s")
+            :format(os.getenv("CC") or "gcc", path, c, flags or ""))
     assert.are.equal(0, status, output)
     return path
 end
@@ -284,6 +297,9 @@ function support.preloading(path)
     local luajit, replaced =
         support.luajit:gsub("LD_PRELOAD=%S+", "%0:" .. path, 1)
     if replaced == 1 then return luajit end
+    if support.foreign then
+        return "env ENGINE_PRELOAD=" .. path .. " " .. luajit
+    end
     return "env LD_PRELOAD=" .. path .. " " .. luajit
 end
 
