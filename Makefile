@@ -128,15 +128,6 @@ run-specs:
 ENGINES = luajit2 luajit joff hot i386 arm64
 ENGINE ?= $(ENGINES)
 
-# What another processor's LuaJIT can't run: nginx is this machine's, and can't
-# load its shim; and these are about what make builds for this machine.
-NATIVE_SPECS = $(addprefix spec/, nginx_spec.lua resty_spec.lua \
-    resty_clients_spec.lua resty_install_spec.lua telemetry_spec.lua \
-    readme_spec.lua install_spec.lua)
-ENGINE_SPECS = $(if $(filter file,$(origin SPEC)),$(wildcard spec/*_spec.lua),$(SPEC))
-
-engine-i386 engine-arm64: ENGINE_SPECS := $(filter-out $(NATIVE_SPECS), \
-    $(ENGINE_SPECS))
 engine-i386: private CC = i686-linux-gnu-gcc
 engine-arm64: private CC = aarch64-linux-gnu-gcc
 
@@ -147,7 +138,7 @@ engine-%: $(BUILD)/engines/%/luajit
 	@$(MAKE) --no-print-directory all BUILD=$(<D) CC=$(CC)
 	LUA_PATH="$(CURDIR)/?.lua;;" LUA_CPATH="$(abspath $(<D))/?.so;;" \
 	    CC=$(CC) ENGINE=$* LUAJIT=$(abspath $<) \
-	    $(abspath $<) $(shell command -v busted) $(ENGINE_SPECS)
+	    $(abspath $<) spec/engines.lua $(SPEC)
 
 .PRECIOUS: $(BUILD)/engines/%/luajit
 $(BUILD)/engines/%/luajit: .ci/engines

@@ -1,0 +1,105 @@
+--- Runs busted on an engine of .ci/engines, with the spec files that are named,
+--- and tells what is left out there, and why.
+local lfs = require "lfs"
+
+local engine = assert(os.getenv("ENGINE"), "make test-engines runs this")
+
+local FOREIGN = { i386 = true, arm64 = true }
+local INTERPRETED = { joff = true }
+local EMULATED = { arm64 = true }
+
+local NGINX = "nginx is this machine's, and can't load another's shim"
+local GROUPS = "qemu doesn't know the options to join and leave groups"
+local OPTION = "qemu doesn't know the option"
+local NO_PIECES = "qemu sends no message without a piece of data"
+
+-- What is left out, where, and why: files of specs, and specs by patterns of
+-- their names.
+local FILES = {
+    { "nginx_spec", FOREIGN, NGINX },
+    { "readme_spec", FOREIGN, NGINX },
+    { "resty_clients_spec", FOREIGN, NGINX },
+    { "resty_install_spec", FOREIGN, NGINX },
+    { "resty_spec", FOREIGN, NGINX },
+    { "telemetry_spec", FOREIGN, NGINX },
+    { "install_spec", FOREIGN, "it's about what make builds here" },
+}
+local SPECS = {
+    { "^once warmed up, ", INTERPRETED, "nothing is compiled" },
+    { "^a multicast group of ", EMULATED, GROUPS },
+    { "^multicast has sources of the group's family", EMULATED, GROUPS },
+    { "^the multicast chat reaches everybody", EMULATED, GROUPS },
+    { "^mcast ", EMULATED, GROUPS },
+    { "^llsocket's groups ", EMULATED, GROUPS },
+    { "gives one error from mcast", EMULATED, GROUPS },
+    { "options: multicast over IPv6", EMULATED, GROUPS },
+    { "options: multicast by an interface below 0", EMULATED, OPTION },
+    { "option mcastif ", EMULATED, OPTION },
+    { "gives nil and an error from mcastif", EMULATED, OPTION },
+    { "^an option IP_TRANSPARENT ", EMULATED, OPTION },
+    { "^an option IP_MTU ", EMULATED, OPTION },
+    { "^an option SO_RXQ_OVFL ", EMULATED, OPTION },
+    { "^an option IP_RECVTTL ", EMULATED, OPTION },
+    { "^an option IP_MULTICAST_ALL ", EMULATED, OPTION },
+    { "^an option SO_ZEROCOPY ", EMULATED, OPTION },
+    { "^an option IP_BIND_ADDRESS_NO_PORT ", EMULATED, OPTION },
+    { "^an option SO_PEEK_OFF ", EMULATED, OPTION },
+    { "^an option SO_BINDTODEVICE ", EMULATED, OPTION },
+    { "^an option IPV6_MULTICAST_IF ", EMULATED, OPTION },
+    { "^an option can be negative", EMULATED, OPTION },
+    { "^getsockopt gives as many bytes as there are", EMULATED, OPTION },
+    { "^getsockopt fails for an option of a connection", EMULATED, OPTION },
+    { "^recvmsg that peeks beyond the data waits", EMULATED, OPTION },
+    { " takes a backlog", EMULATED, OPTION },
+    { "^bind has the system's largest backlog", EMULATED, OPTION },
+    { "^a message's descriptors come in their order", EMULATED, NO_PIECES },
+    { "^sendmsg sends an empty datagram of no ", EMULATED, NO_PIECES },
+    { "carry empty datagrams", EMULATED, NO_PIECES },
+    { "^sendall of a list fails for what isn't open", EMULATED, NO_PIECES },
+    { "^sendall of a list is one datagram, with ", EMULATED, NO_PIECES },
+    { "^system calls of sendmany and recvmany ", EMULATED,
+        "qemu makes them of sendmsg and recvmsg" },
+}
+
+-- Whether a row of these is about the engine; tells it, if so.
+local function leaves_out(row)
+    if not row[2][engine] then return false end
+    print(("left out: %s: %s"):format(row[1], row[3]))
+    return true
+end
+
+local function spec_files(name)
+    if lfs.attributes(name, "mode") ~= "directory" then return { name } end
+    local files = {}
+    for file in lfs.dir(name) do
+        if file:find("_spec%.lua$") then
+            files[#files + 1] = name .. "/" .. file
+        end
+    end
+    table.sort(files)
+    return files
+end
+
+local without = {}
+for _, row in ipairs(FILES) do
+    without[row[1]] = leaves_out(row)
+end
+
+local arguments = { [0] = "busted" }
+for _, row in ipairs(SPECS) do
+    if leaves_out(row) then
+        arguments[#arguments + 1] = "--filter-out=" .. row[1]
+    end
+end
+local options = #arguments
+for _, name in ipairs(arg) do
+    for _, file in ipairs(spec_files(name)) do
+        if not without[file:match("([%w_]+)%.lua$")] then
+            arguments[#arguments + 1] = file
+        end
+    end
+end
+if #arguments == options then error("no file is left to run on " .. engine) end
+
+arg = arguments -- luacheck: ignore
+require("busted.runner")({ standalone = false })
