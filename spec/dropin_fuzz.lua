@@ -514,13 +514,17 @@ local function batch(standard)
     end
 end
 
-local function await_threads()
+local function threads()
+    local count = 0
+    for name in lfs.dir("/proc/self/task") do
+        if tonumber(name) then count = count + 1 end
+    end
+    return count
+end
+
+local function await_threads(at_first)
     for _ = 1, 3000 do
-        local count = 0
-        for name in lfs.dir("/proc/self/task") do
-            if tonumber(name) then count = count + 1 end
-        end
-        if count == 1 then return end
+        if threads() == at_first then return end
         ms.msleep(10)
     end
     error("lookups went on and on")
@@ -531,9 +535,9 @@ math.randomseed(SEED)
 assert(lfs.chdir(DIRECTORY))
 collect()
 local standard = { [0] = target(0), target(1), target(2) }
-local open = list_descriptors()
+local open, running = list_descriptors(), threads()
 while done < CALLS do batch(standard) end
-await_threads()
+await_threads(running)
 for name in pairs(package.loaded) do
     if name:find("^minisock%.resty") then package.loaded[name] = nil end
 end

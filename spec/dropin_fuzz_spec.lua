@@ -4,7 +4,7 @@ local support = require "spec.support"
 -- To see a failure again: MINISOCK_FUZZ_SEED=... make test SPEC=...
 local SEED = tonumber(os.getenv("MINISOCK_FUZZ_SEED") or os.time())
 local CALLS = tonumber(os.getenv("MINISOCK_FUZZ_CALLS"))
-    or support.valgrind and 2000 or 10000
+    or support.slow and 2000 or 10000
 
 describe("random arguments of the drop-ins", function()
     local dir, luajit

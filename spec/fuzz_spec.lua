@@ -3,9 +3,8 @@ local support = require "spec.support"
 
 -- To see a failure again: MINISOCK_FUZZ_SEED=... make test SPEC=...
 local SEED = tonumber(os.getenv("MINISOCK_FUZZ_SEED") or os.time())
-local VALGRIND = support.luajit:find("valgrind")
 local CALLS = tonumber(os.getenv("MINISOCK_FUZZ_CALLS"))
-    or VALGRIND and 2000 or 50000
+    or support.slow and 2000 or 50000
 
 -- A new function comes to the fuzzer by itself; that one is lost shouldn't
 -- go unseen.
@@ -30,8 +29,8 @@ describe("random arguments", function()
         assert(require("lfs").mkdir(own))
         -- Valgrind would take a NULL that the kernel refuses for a mistake, and
         -- finds one in the compiler of LuaJIT.
-        if VALGRIND then flags = "-joff" end
-        local no_null = VALGRIND and "noNULL" or ""
+        if support.valgrind then flags = "-joff" end
+        local no_null = support.valgrind and "noNULL" or ""
         local fuzzer = support.spawn(
             ("env FAKE_ONLY=1 FAKE_DELAY=2 %s %s spec/fuzz.lua %d %d %s %s %s")
                 :format(luajit, flags, seed, CALLS, own, own .. ".call",

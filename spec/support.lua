@@ -242,6 +242,18 @@ function support.shell(command)
     return output, tonumber(status)
 end
 
+local SAME_CALLS = {
+    ppoll = "poll", ppoll_time64 = "poll", recv = "recvfrom", send = "sendto",
+    recvmmsg_time64 = "recvmmsg",
+}
+
+--- The name of a system call in strace's output, whatever processor it is for:
+--- one without poll, say, has ppoll.
+function support.call_name(line)
+    local name = line:match("^%d*%s*([%w_]+)%(")
+    return SAME_CALLS[name] or name
+end
+
 --- What is in a file.
 function support.slurp(name)
     local file = assert(io.open(name, "rb"))
