@@ -124,14 +124,15 @@ run-specs:
 	$(LUA_ENV) LUAJIT="$(UNDER) $(LUAJIT)" $(UNDER) $(LUAJIT) \
 	    $(shell command -v busted) $(MEMORY_SPECS)
 
-# Other LuaJITs, and LuaJITs for other processors. .ci/engines has them.
+# Other LuaJITs, other ways to compile, other processors: .ci/engines has them.
+# Half an hour for all, so they aren't in make test.
 ENGINES = luajit2 luajit joff hot i386 arm64
 ENGINE ?= $(ENGINES)
 
 engine-i386: private CC = i686-linux-gnu-gcc
 engine-arm64: private CC = aarch64-linux-gnu-gcc
 
-### test-engines: the specs on other engines and processors (ENGINE=arm64 for one)
+### test-engines: the specs on other LuaJITs (ENGINE=arm64 for one of them)
 test-engines: $(addprefix engine-, $(ENGINE))
 
 engine-%: $(BUILD)/engines/%/luajit
