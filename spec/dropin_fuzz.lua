@@ -530,7 +530,7 @@ local function await_threads(at_first)
     error("lookups went on and on")
 end
 
-C.spec_alarm(30)
+C.spec_alarm(120)
 math.randomseed(SEED)
 assert(lfs.chdir(DIRECTORY))
 collect()

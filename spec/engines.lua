@@ -29,6 +29,7 @@ local SPECS = {
     { "^a multicast group of ", EMULATED, GROUPS },
     { "^multicast has sources of the group's family", EMULATED, GROUPS },
     { "^the multicast chat reaches everybody", EMULATED, GROUPS },
+    { "^a finaliser .* leaves what others give", EMULATED, GROUPS },
     { "^mcast gets what ", EMULATED, GROUPS },
     { "^mcast gets and sends to ", EMULATED, GROUPS },
     { "^mcast lets several get", EMULATED, GROUPS },
