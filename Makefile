@@ -59,6 +59,29 @@ telemetry:
 	@$(MAKE) --no-print-directory all
 	$(LUA_ENV) LUAJIT=$(LUAJIT) $(LUAJIT) spec/telemetry_rates.lua
 
+# What spec/load_spec.lua does in seconds: 10,000 connections for a minute, then
+# a million that come and go. Two minutes, and more memory for the kernel's
+# queues than a small machine may have.
+SECONDS ?= 60
+CONNECTIONS ?= 10000
+CYCLES ?= 100000
+
+### soak: many connections (SECONDS=60 CONNECTIONS=10000 CYCLES=100000 SEED=1)
+soak:
+	@.ci/deps test
+	@$(MAKE) --no-print-directory all
+	$(LUA_ENV) LUAJIT=$(LUAJIT) env SECONDS=$(SECONDS) \
+	    CONNECTIONS=$(CONNECTIONS) $(LUAJIT) spec/soak.lua
+	$(LUA_ENV) env CYCLES=$(CYCLES) $(LUAJIT) spec/cycles.lua
+
+# Ten times as much as make test has of it: reloads for half a minute, 5,000
+# requests of a Lua VM each, 800 waiting threads. Two minutes.
+### hosts: nginx, reloaded under load, without a code cache, with threads
+hosts:
+	@.ci/deps test
+	@$(MAKE) --no-print-directory all
+	$(LUA_ENV) LUAJIT=$(LUAJIT) HOSTS_SCALE=10 $(BUSTED) spec/hosts_spec.lua
+
 BENCH_CC = $(CC) -std=c11 -O2 $(WARNINGS)
 
 ### bench: speed beside C and other libraries (ONLY=pingpong ROUNDS=3 for less)
@@ -96,10 +119,14 @@ MEMORY_SPECS ?= $(filter-out spec/nginx_spec.lua spec/syscalls_spec.lua \
     spec/resty_clients_spec.lua spec/luasocket_clients_spec.lua \
     spec/resty_spec.lua spec/resty_install_spec.lua spec/resty_tls_spec.lua \
     spec/luasocket_spec.lua spec/dropin_syscalls_spec.lua \
-    spec/telemetry_spec.lua, $(wildcard spec/*_spec.lua))
+    spec/name_servers_spec.lua spec/load_spec.lua spec/faults/eintr_spec.lua \
+    spec/faults/sigpipe_spec.lua
 
-# Millions of calls, which valgrind takes very long for; asan doesn't.
-SLOW_SPECS = spec/fuzz_spec.lua spec/reload_spec.lua
+# Millions of calls, or many programs with deadlines to keep, which valgrind
+# takes very long for; asan doesn't.
+SLOW_SPECS = spec/fuzz_spec.lua spec/reload_spec.lua spec/networks_spec.lua \
+    spec/name_servers_spec.lua spec/load_spec.lua spec/faults/eintr_spec.lua \
+    spec/faults/sigpipe_spec.lua
 
 ### asan: the specs, with the shim under AddressSanitizer and UBSan
 asan:
@@ -162,6 +189,6 @@ install: all
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: help all demo test telemetry bench bench-programs lint asan valgrind \
-    run-specs test-engines deps install clean
+.PHONY: help all demo test telemetry soak hosts bench bench-programs lint \
+    asan valgrind run-specs test-engines deps install clean
 .DEFAULT_GOAL := all

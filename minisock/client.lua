@@ -25,6 +25,7 @@ local SOCK_NONBLOCK = constant("SOCK_NONBLOCK")
 local SOCK_STREAM = constant("SOCK_STREAM")
 
 local EAGAIN = constant("EAGAIN")
+local ECONNABORTED = constant("ECONNABORTED")
 local EINPROGRESS = constant("EINPROGRESS")
 local EINTR = constant("EINTR")
 local EINVAL = constant("EINVAL")
@@ -35,10 +36,20 @@ local client = {}
 -- Unix server's queue is full, or something is really missing.
 local UNDER_WAY = { [EINPROGRESS] = true, [EINTR] = true, [EAGAIN] = true }
 
--- Returns 0 or -errno.
-local function connect_by(fd, addr, limit)
+-- Returns 0 or an errno. ECONNABORTED is what is left of an attempt that failed
+-- before, when SO_ERROR has told of it already; with that it is over.
+local function begin(fd, addr)
     if C.minisock_connect(fd, addr, #addr) == 0 then return 0 end
     local code = errno()
+    if code ~= ECONNABORTED then return code end
+    if C.minisock_connect(fd, addr, #addr) == 0 then return 0 end
+    return errno()
+end
+
+-- Returns 0 or -errno.
+local function connect_by(fd, addr, limit)
+    local code = begin(fd, addr)
+    if code == 0 then return 0 end
     if not UNDER_WAY[code] then return -code end
     return shim.minisock_connect_wait(fd, addr, #addr, code, limit)
 end
@@ -134,9 +145,8 @@ function client.startconnect(fd, addr)
     fd = check.descriptor(fd, 1, "startconnect")
     addr = check.string(addr, 2, "startconnect", "address")
     if not family_of(addr) then return fail("startconnect", EINVAL) end
-    if C.minisock_connect(fd, addr, #addr) < 0 then
-        return fail("startconnect", errno())
-    end
+    local code = begin(fd, addr)
+    if code ~= 0 then return fail("startconnect", code) end
     return true
 end
 

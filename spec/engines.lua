@@ -16,6 +16,7 @@ local NO_PIECES = "qemu sends no message without a piece of data"
 -- What is left out, where, and why: files of specs, and specs by patterns of
 -- their names.
 local FILES = {
+    { "hosts_spec", FOREIGN, NGINX },
     { "nginx_spec", FOREIGN, NGINX },
     { "readme_spec", FOREIGN, NGINX },
     { "resty_clients_spec", FOREIGN, NGINX },
@@ -79,12 +80,16 @@ local function leaves_out(row)
     return true
 end
 
-local function spec_files(name)
-    if lfs.attributes(name, "mode") ~= "directory" then return { name } end
-    local files = {}
-    for file in lfs.dir(name) do
-        if file:find("_spec%.lua$") then
-            files[#files + 1] = name .. "/" .. file
+-- The spec files of a folder and those in it, or the one file that this is.
+local function spec_files(name, files)
+    if lfs.attributes(name, "mode") ~= "directory" then
+        files[#files + 1] = name
+        return files
+    end
+    for entry in lfs.dir(name) do
+        local path = name .. "/" .. entry
+        if entry:find("_spec%.lua$") or not entry:find(".", 1, true) then
+            spec_files(path, files)
         end
     end
     table.sort(files)
@@ -104,7 +109,7 @@ for _, row in ipairs(SPECS) do
 end
 local options = #arguments
 for _, name in ipairs(arg) do
-    for _, file in ipairs(spec_files(name)) do
+    for _, file in ipairs(spec_files(name, {})) do
         if not without[file:match("([%w_]+)%.lua$")] then
             arguments[#arguments + 1] = file
         end

@@ -1390,6 +1390,13 @@ for _, name in ipairs({ "tcp", "tcp4", "tcp6" }) do
             listener:close()
             holder.close()
         end)
+    if name == "tcp4" then
+        differs("the original passes on what was left of the refusal", {
+            'nil, "connection refused"',
+            '<tcp{client}>, nil, "closed", ""', 'nil, "closed", 0',
+            "1", "true",
+        })
+    end
 end
 
 scenario("connect: a client again", function(socket, _, say)

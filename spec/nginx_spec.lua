@@ -88,20 +88,6 @@ local HTTP = [==[
     }
 ]==]
 
--- These log nothing of their own; nginx warns of the switched off cache.
-local function complaints(log)
-    local lines = {}
-    for line in log:gmatch("[^\n]+") do
-        if (line:find("[error]", 1, true) or line:find("[alert]", 1, true)
-                or line:find("[crit]", 1, true)
-                or line:find("[emerg]", 1, true))
-                and not line:find("lua_code_cache is off", 1, true) then
-            lines[#lines + 1] = line
-        end
-    end
-    return table.concat(lines, "\n")
-end
-
 local PER_REQUEST = {
     "set", "rewrite", "access", "content", "header_filter", "body_filter",
     "log",
@@ -203,20 +189,9 @@ describe("in nginx", function()
         return expected
     end
 
-    local function count_descriptors(pid)
-        local count = 0
-        for name in lfs.dir("/proc/" .. pid .. "/fd") do
-            if tonumber(name) then count = count + 1 end
-        end
-        return count
-    end
-
     local function stop_quietly()
         nginx.process:stop()
-        local log = nginx:log()
-        assert.are.equal("", complaints(log))
-        -- So that the above can't pass for a log that isn't there.
-        assert.matches("%[notice%]", log)
+        nginx:assert_quiet()
     end
 
     for _, cache in ipairs({ "on", "off" }) do
@@ -258,7 +233,7 @@ describe("in nginx", function()
         local worker = tonumber(fetch("/worker"))
         local open
         support.wait_for("quiet", function()
-            local now = count_descriptors(worker)
+            local now = support.count_descriptors(worker)
             local same = now == open
             open = now
             return same
@@ -267,7 +242,7 @@ describe("in nginx", function()
         fetch("/thread?[1-20]")
         wait_for_counts(requests(305))
         support.wait_for("the descriptors to be closed", function()
-            return count_descriptors(worker) <= open
+            return support.count_descriptors(worker) <= open
         end)
         assert.are.equal(worker, tonumber(fetch("/worker")))
         stop_quietly()

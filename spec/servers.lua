@@ -272,10 +272,10 @@ function servers.http()
 end
 
 --- nginx, as host.start has it, until servers.stop().
-function servers.nginx(http, files)
+function servers.nginx(...)
     local missing = host.missing()
     if missing then error(missing, 2) end
-    local nginx = host.start(http, files)
+    local nginx = host.start(...)
     running[#running + 1] = nginx
     return nginx
 end

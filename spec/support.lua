@@ -29,10 +29,10 @@ support.slow = support.valgrind or support.emulated
 local kept, processes, files
 local before
 
---- How many descriptors this process has open.
-function support.count_descriptors()
+--- How many descriptors a process has open, this one by default.
+function support.count_descriptors(pid)
     local count = 0
-    for name in lfs.dir("/proc/self/fd") do
+    for name in lfs.dir(("/proc/%s/fd"):format(pid or "self")) do
         if tonumber(name) then count = count + 1 end
     end
     return count
@@ -72,6 +72,11 @@ function support.tmpname()
     os.remove(name)
     files[#files + 1] = name
     return name
+end
+
+--- A file that is removed after the test, if it is there then.
+function support.remove(name)
+    files[#files + 1] = name
 end
 
 --- Two connected Unix stream sockets.

@@ -21,6 +21,9 @@ function unix.getaddrinfo(path, socktype, protocol, ...)
     socktype = check.strict_int(socktype, 2, "getaddrinfo", 0)
     protocol = check.strict_int(protocol, 3, "getaddrinfo", 0)
     addrinfo.flags("getaddrinfo", 4, ...)
+    if path:find("%z") and path:byte() ~= 0 then
+        return nil, errors.text(ms.EINVAL) -- the kernel would cut it there
+    end
     if #path > PATH_SIZE then return nil, errors.text(ms.ENAMETOOLONG) end
     local ai = addrinfo.new({
         family = ms.AF_UNIX,
