@@ -27,6 +27,8 @@ local FILES = {
 }
 local SPECS = {
     { "^once warmed up, ", INTERPRETED, "nothing is compiled" },
+    { "^a poller's memory isn't needed for a wait", INTERPRETED,
+        "only compiled code makes no garbage" },
     { "^a multicast group of ", EMULATED, GROUPS },
     { "^multicast has sources of the group's family", EMULATED, GROUPS },
     { "^the multicast chat reaches everybody", EMULATED, GROUPS },
