@@ -53,6 +53,15 @@ test:
 	@$(MAKE) --no-print-directory all
 	$(LUA_ENV) LUAJIT=$(LUAJIT) $(BUSTED) $(SPEC)
 
+# What make test leaves out takes more than the fifteen minutes there are for
+# every change: an hour and a half on two cores.
+### test-all: test, lint, and whatever takes longer (ALL="fuzz soak" for some)
+ALL ?= test lint fuzz fuzz-shim soak hosts asan valgrind test-engines coverage
+test-all:
+	set -e; for target in $(ALL); do \
+	    $(MAKE) --no-print-directory $$target; \
+	done
+
 # Other calls each time, which no other target has: make test's are always the
 # same. Some four minutes on two cores.
 ### fuzz: 1,000,000 calls with random arguments (MINISOCK_FUZZ_CALLS for less)
@@ -204,6 +213,28 @@ run-specs:
 	$(LUA_ENV) LUAJIT="$(UNDER) $(LUAJIT)" $(UNDER) $(LUAJIT) \
 	    $(shell command -v busted) $(MEMORY_SPECS)
 
+# Other LuaJITs, other ways to compile, other processors: .ci/engines has them.
+# Half an hour for all, so they aren't in make test.
+ENGINES = luajit2 luajit joff hot i386 arm64
+ENGINE ?= $(ENGINES)
+
+engine-i386: private CC = i686-linux-gnu-gcc
+engine-arm64: private CC = aarch64-linux-gnu-gcc
+
+### test-engines: the specs on other LuaJITs (ENGINE=arm64 for one of them)
+test-engines: $(addprefix engine-, $(ENGINE))
+
+engine-%: $(BUILD)/engines/%/luajit
+	@$(MAKE) --no-print-directory all BUILD=$(<D) CC=$(CC)
+	LUA_PATH="$(CURDIR)/?.lua;;" LUA_CPATH="$(abspath $(<D))/?.so;;" \
+	    CC=$(CC) ENGINE=$* LUAJIT=$(abspath $<) \
+	    $(abspath $<) spec/engines.lua $(SPEC)
+
+.PRECIOUS: $(BUILD)/engines/%/luajit
+$(BUILD)/engines/%/luajit: .ci/engines
+	@.ci/deps test engine-$*
+	.ci/engines $* $(@D)
+
 ### deps: install what the demo and the specs need (Debian)
 deps:
 	@.ci/deps demo test
@@ -220,6 +251,7 @@ install: all
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: help all demo test fuzz fuzz-shim telemetry soak hosts bench \
-    bench-programs lint asan coverage valgrind run-specs deps install clean
+.PHONY: help all demo test test-all fuzz fuzz-shim telemetry soak hosts bench \
+    bench-programs lint asan coverage valgrind run-specs test-engines deps \
+    install clean
 .DEFAULT_GOAL := all

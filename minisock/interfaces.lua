@@ -21,9 +21,14 @@ local function hardware(item)
     return #digits > 0 and table.concat(digits, ":") or nil
 end
 
-local function collect(item)
+-- Where in a list it is. Not a local: see minisock.resolver.
+local CURSOR = ffi.typeof("struct minisock_interface *[1]")
+
+local function collect(first)
     local list = {}
-    while item ~= nil do
+    local cursor = CURSOR(first)
+    while cursor[0] ~= nil do
+        local item = cursor[0]
         local addr = ffi.string(item.addr, item.addr_length)
         local parts = addr ~= "" and names.parseaddr(addr) or {}
         list[#list + 1] = {
@@ -36,7 +41,7 @@ local function collect(item)
             mask = text(item.mask, item.mask_length),
             hardware = hardware(item),
         }
-        item = item.next
+        cursor[0] = item.next
     end
     return list
 end

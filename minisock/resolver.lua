@@ -66,10 +66,15 @@ end
 
 local lookup = ffi.new("struct minisock_lookup")
 
+-- Where in a list it is. Not a local: compiled for i386, a loop can get from
+-- one item to memory that isn't the next one's, and crash.
+local CURSOR = ffi.typeof("struct minisock_addrinfo *[1]")
+
 local function collect(list)
     local entries = {}
-    local item = list
-    while item ~= nil do
+    local cursor = CURSOR(list)
+    while cursor[0] ~= nil do
+        local item = cursor[0]
         entries[#entries + 1] = {
             family = item.family,
             socktype = item.socktype,
@@ -77,7 +82,7 @@ local function collect(list)
             addr = ffi.string(item.addr, item.length),
             canonname = ffi.string(item.canonname),
         }
-        item = item.next
+        cursor[0] = item.next
     end
     shim.minisock_free_list(list)
     return entries

@@ -7,7 +7,7 @@ local support = require "spec.support"
 local keep, pair = support.keep, support.pair
 
 ffi.cdef [[
-int minisock_spec_open(const char *, int) __asm__("open");
+int minisock_spec_open(const char *, int) __asm__("open64");
 int minisock_spec_lseek(int, long, int) __asm__("lseek");
 ]]
 

@@ -84,7 +84,7 @@ end
 -- LuaJIT's own, for memory, come when they come.
 local MEMORY = {
     brk = true, madvise = true, mmap = true, mprotect = true, mremap = true,
-    munmap = true,
+    mmap2 = true, munmap = true,
 }
 
 describe("system calls of the drop-ins:", function()
@@ -100,8 +100,7 @@ describe("system calls of the drop-ins:", function()
     before_each(support.setup)
     after_each(support.teardown)
 
-    -- How often each is called between the marks. A machine without poll, say,
-    -- has ppoll.
+    -- How often each is called between the marks.
     local function calls(program)
         local name = support.spit(dir .. "/program.lua", PRELUDE .. program)
         local output, status = support.shell(
@@ -112,11 +111,10 @@ describe("system calls of the drop-ins:", function()
         local counts, counting = {}, false
         for line in io.lines(dir .. "/trace") do
             line = line:match("^%d+%s+(.*)$") or line
-            local call = line:match("^([%w_]+)%(")
+            local call = support.call_name(line)
             if line:find("^close%(%-77%)") then
                 counting = not counting
             elseif counting and call and not MEMORY[call] then
-                call = call:gsub("^ppoll$", "poll")
                 counts[call] = (counts[call] or 0) + 1
             end
         end

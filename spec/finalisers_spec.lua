@@ -119,7 +119,7 @@ describe("a finaliser that sends and receives", function()
 
     for _, jit in ipairs({ "on", "off" }) do
         it("leaves what it interrupts as it was, jit " .. jit, function()
-            local calls = support.valgrind and 1000 or 20000
+            local calls = support.slow and 1000 or 20000
             local output, status =
                 support.run(PROGRAM:format(calls, calls / 4), jit)
             assert.are.equal("", output)
@@ -127,7 +127,7 @@ describe("a finaliser that sends and receives", function()
         end)
 
         it("leaves what others give as it was, jit " .. jit, function()
-            local calls = support.valgrind and 200 or 3000
+            local calls = support.slow and 200 or 3000
             local output, status = support.run(PAIRS:format(calls), jit)
             assert.are.equal("", output)
             assert.are.equal(0, status)

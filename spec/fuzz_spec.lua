@@ -33,7 +33,7 @@ describe("random arguments", function()
         -- Valgrind finds a mistake in the compiler of LuaJIT.
         if support.valgrind then flags = "-joff" end
         return runs:start(program, flags, SEED + number,
-            CALLS or support.valgrind and 2000 or calls)
+            CALLS or support.slow and 2000 or calls)
     end
 
     local function finish(fuzzer)

@@ -448,7 +448,7 @@ describe("system calls of sendall of a list", function()
             if line:find("close(-77)", 1, true) then
                 counting = not counting
             elseif counting then
-                names[#names + 1] = line:match("^%d*%s*([%w_]+)%(")
+                names[#names + 1] = support.call_name(line)
             end
         end
         return names

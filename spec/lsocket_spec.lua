@@ -1414,8 +1414,7 @@ describe("the module", function()
             for name in pairs(package.loaded) do
                 if name:find("^minisock") then package.loaded[name] = nil end
             end
-            local path =
-                package.path:match("^(.-)%?") .. "minisock/lsocket.lua"
+            local path = package.searchpath("minisock.lsocket", package.path)
             local text = io.open(path):read("*a")
             package.preload["minisock.lsocket"] = assert(loadstring(
                 text:gsub("\nreturn lsocket%s*$",

@@ -354,8 +354,9 @@ while True:
         server:expect("too large")
     end)
 
-    it("Copas over minisock holds 5,000 connections", function()
-        assert.are.equal("5000 were answered, 5000 were open\n",
-            (crowd("minisock", 5000)))
+    it("Copas over minisock holds thousands of connections", function()
+        local count = support.emulated and 1500 or 5000
+        assert.are.equal(("%d were answered, %d were open\n")
+            :format(count, count), (crowd("minisock", count)))
     end)
 end)

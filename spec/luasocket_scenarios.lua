@@ -3488,7 +3488,9 @@ end
 scenario("receive: numbers beyond what there will be",
     { "tcp", "send:abc" },
     function(socket, _, say, port)
-        for _, size in ipairs({ 1e9, 2 ^ 31, 2 ^ 40 }) do
+        -- LuaSocket takes 2^40 for 0 where a size has 32 bits.
+        local most = require("ffi").abi("64bit") and 2 ^ 40 or 2 ^ 31 + 5
+        for _, size in ipairs({ 1e9, 2 ^ 31, most }) do
             local sock = connect(socket, port)
             say(sock:receive(size))
             sock:close()

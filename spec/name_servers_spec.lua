@@ -53,7 +53,7 @@ describe("case 68: a name server that never answers", function()
             end)
             assert.is_nil(client)
             assert.are.equal("timeout", problem)
-            assert(clients.threads() > 1) -- until libc gives up
+            assert(clients.threads() > 0) -- until libc gives up
         ]])
         assert.is_true(network:asked() >= #networks.LIBRARIES)
     end)
@@ -94,7 +94,7 @@ describe("case 68: a name server that never answers", function()
                 assert.is_nil(fd)
                 assert.are.equal("connect timeout", message)
             end
-            assert(clients.threads() > 1)
+            assert(clients.threads() > 0)
         ]]) -- which waits for them to end
     end)
 

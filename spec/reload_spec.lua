@@ -130,8 +130,7 @@ describe("requiring minisock 10,000 times", function()
 
     it("keeps sockets, and takes no memory, descriptors or types", function()
         local program = PRELUDE .. RELOAD
-        -- Valgrind is some fifty times slower.
-        local times = support.luajit:find("valgrind") and 500 or 10000
+        local times = support.slow and 500 or 10000
         local all = support.spawn_lua(program, "all " .. times)
         local one = support.spawn_lua(program, "one " .. times)
         assert.are.equal("done", one:line())
@@ -214,7 +213,7 @@ local function declare()
     struct sockaddr_in6 { char wrong; };
     struct sockaddr_un { char path[7]; };
     struct sockaddr_storage { char wrong; };
-    struct pollfd { double fd; char events; };
+    struct pollfd { double fd; double events; };
     struct timeval { char tv_usec; char tv_sec; };
     struct timespec { char tv_nsec; };
     struct linger { double l_onoff; };

@@ -169,6 +169,9 @@ end
 local function threads() return count("/proc/self/task") end
 local function descriptors() return count("/proc/self/fd") end
 
+-- Qemu has one of its own.
+local at_first = threads()
+
 local function await(what, question)
     for _ = 1, 3000 do
         if question() then return end
@@ -178,7 +181,7 @@ local function await(what, question)
 end
 
 local function await_threads()
-    await("threads to end", function() return threads() == 1 end)
+    await("threads to end", function() return threads() == at_first end)
 end
 
 local function equal(expected, actual)
@@ -261,7 +264,7 @@ describe("with name servers as they can be,", function()
             equal(50, #ms.getaddrinfo("many.test", 80))
             local fd = assert(ms.bind("many.test", 0))
             assert(ms.close(fd))
-            equal(1, threads())
+            equal(at_first, threads())
         ]==], "FAKE_NO_THREADS=1")
     end)
 
@@ -271,7 +274,7 @@ describe("with name servers as they can be,", function()
             times_out("getaddrinfo", 0, "many.test", 80, { timeout = 0 })
             times_out("connect", 0, "many.test", 80, 0)
             times_out("bind", 0, "many.test", 0, { timeout = 0 })
-            equal(1, threads())
+            equal(at_first, threads())
             local list =
                 assert(ms.getaddrinfo("127.0.0.1", 80, { timeout = 0 }))
             equal(ms.inetaddr("127.0.0.1", 80), list[1])

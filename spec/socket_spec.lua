@@ -1809,7 +1809,7 @@ describe("the module", function()
             for name in pairs(package.loaded) do
                 if name:find("^minisock") then package.loaded[name] = nil end
             end
-            local path = package.path:match("^(.-)%?") .. "minisock/socket.lua"
+            local path = package.searchpath("minisock.socket", package.path)
             local text = io.open(path):read("*a")
             package.preload["minisock.socket"] = assert(loadstring(
                 text:gsub("\nreturn socket%s*$",

@@ -13,6 +13,19 @@ local support = { luajit = os.getenv("LUAJIT") or "luajit" }
 --- NULL that the system refuses as an error.
 support.valgrind = support.luajit:find("valgrind", 1, true) ~= nil
 
+--- What make test-engines runs the specs on, when it does.
+support.engine = os.getenv("ENGINE")
+
+--- Another processor's LuaJIT: what is preloaded isn't for the programs that
+--- start it.
+support.foreign = support.engine == "i386" or support.engine == "arm64"
+
+--- Qemu stands between the system's calls and the kernel.
+support.emulated = support.engine == "arm64"
+
+--- What takes seconds of work takes minutes: do less of it.
+support.slow = support.valgrind or support.emulated
+
 local kept, processes, files
 local before
 
@@ -241,6 +254,18 @@ function support.shell(command)
     return output, tonumber(status)
 end
 
+local SAME_CALLS = {
+    ppoll = "poll", ppoll_time64 = "poll", recv = "recvfrom", send = "sendto",
+    recvmmsg_time64 = "recvmmsg",
+}
+
+--- The name of a system call in strace's output, whatever processor it is for:
+--- one without poll, say, has ppoll.
+function support.call_name(line)
+    local name = line:match("^%d*%s*([%w_]+)%(")
+    return SAME_CALLS[name] or name
+end
+
 --- What is in a file.
 function support.slurp(name)
     local file = assert(io.open(name, "rb"))
@@ -284,8 +309,8 @@ function support.build_library(dir, name, source, flags)
     local path = ("%s/%s.so"):format(dir, name)
     local c = support.spit(("%s/%s.c"):format(dir, name), source)
     local output, status = support.shell(
-        ("gcc -D_GNU_SOURCE -fPIC -shared -o '%s' '%s' %s")
-            :format(path, c, flags or ""))
+        ("%s -D_GNU_SOURCE -fPIC -shared -o '%s' '%s' %s")
+            :format(os.getenv("CC") or "gcc", path, c, flags or ""))
     assert.are.equal(0, status, output)
     return path
 end
@@ -296,6 +321,9 @@ function support.preloading(path)
     local luajit, replaced =
         support.luajit:gsub("LD_PRELOAD=%S+", "%0:" .. path, 1)
     if replaced == 1 then return luajit end
+    if support.foreign then
+        return "env ENGINE_PRELOAD=" .. path .. " " .. luajit
+    end
     return "env LD_PRELOAD=" .. path .. " " .. luajit
 end
 

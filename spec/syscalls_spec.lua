@@ -43,7 +43,7 @@ end
 -- LuaJIT's own, for memory, come when they come.
 local MEMORY = {
     brk = true, madvise = true, mmap = true, mprotect = true, mremap = true,
-    munmap = true,
+    mmap2 = true, munmap = true,
 }
 
 local _, unable = support.shell("strace -qq -o /dev/null true")
@@ -63,31 +63,37 @@ describe("system calls:", function()
     before_each(support.setup)
     after_each(support.teardown)
 
+    -- Calls to trace or to inject into, by the names of other processors too.
+    local function of_all(flags)
+        return (flags:gsub("=sendto", "%0,send"):gsub("=recvfrom", "%0,recv"))
+    end
+
     -- Runs a program under strace, and returns its trace, line by line.
     local function trace(program, flags)
         local name = support.spit(dir .. "/program.lua", PRELUDE .. program)
         local output, status = support.shell(
             ("strace -f -qq -s 64 -o %s/trace %s %s %s")
-                :format(dir, flags or "", support.luajit, name))
+                :format(dir, of_all(flags or ""), support.luajit, name))
         assert.are.equal("", output)
         assert.are.equal(0, status)
         local lines = {}
         for line in io.lines(dir .. "/trace") do
-            lines[#lines + 1] = line:match("^%d+%s+(.*)$") or line
+            line = line:match("^%d+%s+(.*)$") or line
+            lines[#lines + 1] =
+                line:gsub("^send%(", "sendto("):gsub("^recv%(", "recvfrom(")
         end
         return lines
     end
 
-    -- The names of the calls between the marks. A machine without poll, say,
-    -- has ppoll.
+    -- The names of the calls between the marks.
     local function calls(program)
         local names, counting = {}, false
         for _, line in ipairs(trace(program)) do
-            local name = line:match("^([%w_]+)%(")
+            local name = support.call_name(line)
             if line:find("^close%(%-77%)") then
                 counting = not counting
             elseif counting and name and not MEMORY[name] then
-                names[#names + 1] = name:gsub("^ppoll$", "poll")
+                names[#names + 1] = name
             end
         end
         assert.is_false(counting)
@@ -428,9 +434,14 @@ describe("system calls:", function()
             ffi.C.spec_dup2(fd, 500)
             equal(true, ms.close(500))
         ]==]
-        local number
-        for i, line in ipairs(trace(program, "-e trace=close")) do
-            if line:find("^close%(500%)") then number = i end
+        local number = 0
+        for _, line in ipairs(trace(program, "-e trace=close,execve")) do
+            -- Other processors' calls are counted by themselves.
+            if support.engine == "i386" and line:find("^execve") then
+                number = 0
+            end
+            if line:find("^close%(") then number = number + 1 end
+            if line:find("^close%(500%)") then break end
         end
         local lines = trace(program, ("-e trace=close "
             .. "-e inject=close:error=EINTR:when=%d"):format(number))
