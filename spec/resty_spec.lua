@@ -163,6 +163,16 @@ describe("minisock.resty", function()
         return lines_of(body)
     end
 
+    -- Both have the same peers, so that ports are the same in what they say;
+    -- every connection is a new one. Both run at the same time.
+    local function perform(list, index, scenario, others)
+        local fd = ask_nginx(list, index, others)
+        local ours = cosockets.perform(scenario,
+            require "minisock.resty", unpack(others))
+        local real = answer_of(fd)
+        return table.concat(real, "\n"), table.concat(ours, "\n")
+    end
+
     for _, list in ipairs(LISTS) do
         for index, scenario in ipairs(lists[list]) do
             it(scenario.name, function()
@@ -172,19 +182,20 @@ describe("minisock.resty", function()
                     others[i] = other and other(unpack(words, 2))
                         or places[scenario][i]
                 end
-                -- Both have the same peers, so that ports are the same in what
-                -- they say; every connection is a new one. Both run at the same
-                -- time.
-                local fd = ask_nginx(list, index, others)
-                local ours = cosockets.perform(scenario,
-                    require "minisock.resty", unpack(others))
-                local real = answer_of(fd)
-                if scenario.differs then
-                    assert.are_not.same(real, ours)
-                    real = scenario.expected
+                -- Peers that are late on a busy machine make either of them
+                -- say something else, but not time and again.
+                local wanted, ours
+                for _ = 1, 3 do
+                    local real
+                    real, ours = perform(list, index, scenario, others)
+                    if scenario.differs then
+                        assert.are_not.equal(real, ours)
+                        real = table.concat(scenario.expected, "\n")
+                    end
+                    wanted = real
+                    if wanted == ours then break end
                 end
-                assert.are.equal(table.concat(real, "\n"),
-                    table.concat(ours, "\n"))
+                assert.are.equal(wanted, ours)
             end)
         end
     end
