@@ -13,6 +13,9 @@ local support = { luajit = os.getenv("LUAJIT") or "luajit" }
 --- NULL that the system refuses as an error.
 support.valgrind = support.luajit:find("valgrind", 1, true) ~= nil
 
+--- AddressSanitizer keeps what was freed.
+support.asan = support.luajit:find("libasan", 1, true) ~= nil
+
 --- What make test-engines runs the specs on, when it does.
 support.engine = os.getenv("ENGINE")
 
