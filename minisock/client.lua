@@ -36,8 +36,8 @@ local client = {}
 -- Unix server's queue is full, or something is really missing.
 local UNDER_WAY = { [EINPROGRESS] = true, [EINTR] = true, [EAGAIN] = true }
 
--- Returns 0 or an errno. ECONNABORTED is what is left of an attempt that failed
--- before, when SO_ERROR has told of it already; with that it is over.
+-- Returns 0 or an errno. ECONNABORTED is all that is left of an attempt before,
+-- of whose failure SO_ERROR has told: the next call begins a new one.
 local function begin(fd, addr)
     if C.minisock_connect(fd, addr, #addr) == 0 then return 0 end
     local code = errno()

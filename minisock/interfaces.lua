@@ -48,7 +48,7 @@ end
 
 ---@class minisock.interface
 ---@field name string
----@field index integer
+---@field index integer 0 for an address whose label isn't an interface's name
 ---@field flags integer IFF_UP, IFF_LOOPBACK, ...
 ---@field family? "inet"|"inet6" nil for an entry without an IP address
 ---@field addr? string

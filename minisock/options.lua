@@ -246,7 +246,8 @@ end
 ---@return boolean
 function options.fits(name, value)
     -- A cdata can claim to equal anything.
-    return type(value) ~= "cdata" and found[name].codec.put(value) ~= nil
+    local option = found[name] or find(name)
+    return type(value) ~= "cdata" and option.codec.put(value) ~= nil
 end
 
 --- Sets an option to an integer. For calls that do so on the way.

@@ -68,16 +68,17 @@ static struct minisock_interface *copy_item(const struct ifaddrs *from,
     return item;
 }
 
-/* An interface that has gone since is left out. */
+/*
+ * The name may be a label that an address has: only what it is up to a colon
+ * stands for an interface. One that stands for none has the index 0.
+ */
 static int copy_all(const struct ifaddrs *all,
                     struct minisock_interface **end)
 {
     for (const struct ifaddrs *one = all; one != NULL; one = one->ifa_next) {
         uint32_t index = if_nametoindex(one->ifa_name);
 
-        if (index == 0 && (errno == ENODEV || errno == ENXIO))
-            continue;
-        if (index == 0)
+        if (index == 0 && errno != ENODEV && errno != ENXIO)
             return -errno;
         *end = copy_item(one, index);
         if (*end == NULL)

@@ -118,11 +118,14 @@ static int wait_again(int fd, int events, double deadline, double *pause)
  * tells nothing: what is there is still there, and is tried for at once. EAGAIN
  * after POLLRDHUP is final for a datagram socket after SHUT_RD.
  */
-static int is_final(int error, int ready, double *pause)
+static int is_final(int error, int ready)
 {
-    if (error == EINTR)
-        *pause = 0;
     return !is_transient(error) || (error != EINTR && ready & POLLRDHUP);
+}
+
+static int final_result(int error)
+{
+    return error == EAGAIN ? 0 : -error;
 }
 
 /*
@@ -147,8 +150,10 @@ int minisock_read_wait(int fd, void *buffer, size_t size, int error,
                       : read(fd, buffer, size);
         if (n >= 0)
             return (int)n;
-        if (is_final(errno, ready, &pause))
-            return errno == EAGAIN ? 0 : -errno;
+        if (is_final(errno, ready))
+            return final_result(errno);
+        if (errno == EINTR)
+            pause = 0;
     }
 }
 
@@ -234,11 +239,13 @@ int minisock_recvmsg(int fd, struct minisock_message *message, int flags,
             deadline = minisock_now() + timeout;
         if (is_over(-n, deadline))
             return -ETIME;
-        if (is_final(-n, ready, &pause)) {
+        if (is_final(-n, ready)) {
             message->addr_length = message->control_length = 0;
             message->flags = 0;
             return 0;
         }
+        if (n == -EINTR)
+            pause = 0;
         ready = wait_again(fd, POLLIN | POLLRDHUP, deadline, &pause);
         if (ready < 0)
             return ready;
@@ -263,8 +270,10 @@ int minisock_recvmmsg_wait(int fd, struct minisock_mmsghdr *headers,
                      MSG_DONTWAIT, NULL);
         if (n >= 0)
             return n;
-        if (is_final(errno, ready, &pause))
-            return errno == EAGAIN ? 0 : -errno;
+        if (is_final(errno, ready))
+            return final_result(errno);
+        if (errno == EINTR)
+            pause = 0;
     }
 }
 

@@ -462,3 +462,26 @@ describe("a connection that goes dead", function()
         ]])
     end)
 end)
+
+describe("getinterfaces", function()
+    before_each(support.setup)
+    after_each(support.teardown)
+
+    -- The label is what the system gives for a name.
+    it_can("tells of addresses with a label of their own", function()
+        local network = networks.new()
+        network:shell("ip addr add 10.9.9.1/32 dev lo label lofoo && "
+            .. "ip addr add 10.9.9.2/32 dev lo label lo:bar")
+        network:run([[
+local found = {}
+for _, one in ipairs(assert(ms.getinterfaces())) do
+    if one.family == "inet" then
+        found[#found + 1] = one.name .. " " .. one.addr .. " " .. one.index
+    end
+end
+assert(table.concat(found, ", ")
+    == "lo 127.0.0.1 1, lofoo 10.9.9.1 0, lo:bar 10.9.9.2 1",
+    table.concat(found, ", "))
+]])
+    end)
+end)

@@ -145,13 +145,26 @@ describe("in nginx", function()
             { ["phases.lua"] = phases })
     end
 
-    -- What nginx answers; what may need several requests is "[1-300]".
-    local function fetch(path)
-        local output, status = support.shell(
+    local function curl(path)
+        return support.shell(
             ("curl -sS -f --max-time 60 'http://127.0.0.1:%d%s'")
                 :format(port, path))
+    end
+
+    -- What nginx answers; what may need several requests is "[1-300]".
+    local function fetch(path)
+        local output, status = curl(path)
         assert.are.equal(0, status, output)
         return output
+    end
+
+    -- The worker that answers when another has been asked for. One that ends
+    -- closes connections from which it hasn't read yet.
+    local function next_worker(before)
+        return support.wait_for("a new worker", function()
+            local now, status = curl("/worker")
+            return status == 0 and now ~= before and now
+        end)
     end
 
     local function counts()
@@ -211,11 +224,7 @@ describe("in nginx", function()
         local before = fetch("/worker")
         for round = 2, 3 do
             os.execute("kill -HUP " .. nginx.process.pid)
-            local worker = support.wait_for("a new worker", function()
-                local now = fetch("/worker")
-                return now ~= before and now
-            end)
-            before = worker
+            before = next_worker(before)
             fetch("/phases")
             assert.are.equal("truedone\n", fetch("/thread"))
             local expected = requests(round - 1)

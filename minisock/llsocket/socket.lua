@@ -416,8 +416,9 @@ local function refusal(message, problem, again)
 end
 
 -- An error that came when part of the data was there already, and so was told
--- of first.
-local function take_failure(self)
+-- of first; not that of the error queue, which is asked for something else.
+local function take_failure(self, flags)
+    if band(flags, MSG_ERRQUEUE) ~= 0 or self.owner.fd < 0 then return nil end
     local failure = self.failure
     self.failure = nil
     return failure
@@ -426,7 +427,7 @@ end
 -- A message, or false when the peer has closed, or nil and `problem_of`.
 local function receive(self, size, flags)
     if size <= 0 then return nil, text(EINVAL) end
-    local failure = take_failure(self)
+    local failure = take_failure(self, flags)
     if failure then return nil, failure end
     local timeout = receive_timeout(self)
     if band(flags, MSG_DONTWAIT) ~= 0 then timeout = 0 end
@@ -473,7 +474,7 @@ end
 
 -- The common case, without a table: data, or what `receive` gives.
 local function receive_data(self, size)
-    local failure = take_failure(self)
+    local failure = take_failure(self, 0)
     if failure then return nil, failure end
     local data, problem, code =
         ms.read(self.owner.fd, receive_timeout(self), size)

@@ -1,9 +1,13 @@
 --- What the look-alikes of TCP and UDP cosockets share: their words for what
 --- went wrong, what they take for data, and where a host and a port are.
---- Stands on minisock.
+--- Stands on minisock and minisock.resolver.
 local ms = require "minisock"
 local check = require "minisock.check"
+local clock = require "minisock.clock"
 local errors = require "minisock.errors"
+local resolver = require "minisock.resolver"
+
+local ETIME = ms.ETIME
 
 local common = {}
 
@@ -127,16 +131,12 @@ function common.addresses(host, port, socktype, timeout)
     if not code then return nil, reason end
     -- libc would take it for this machine.
     if host == "*" then return nil, "* could not be resolved" end
-    local list, message = ms.getaddrinfo(host, port,
-        { socktype = socktype, timeout = timeout })
+    local list, problem, system = resolver.lookup(host, port,
+        { socktype = socktype }, clock.deadline(timeout))
     if list then return list end
-    if errors.is_timeout(message) then
-        return nil, ("%s could not be resolved (110: Operation timed out)")
-            :format(host)
-    end
-    -- The message has the errno behind EAI_SYSTEM as well.
-    return nil, ("%s could not be resolved (%s)")
-        :format(host, message:match(": %-?%d+ (.*)"))
+    return nil, ("%s could not be resolved (%s)"):format(host,
+        problem == ETIME and "110: Operation timed out"
+            or errors.resolver_text(problem, system))
 end
 
 --- The port that a caller gave.

@@ -250,6 +250,9 @@ add("making", "dup", function(t) return ms.dup(t.sock) end, {
 add("connected", "dup2", function(t) return ms.dup2(t.sock, t.other) end, {
     before = function(t) t.other = t:keep(ms.udpsocket()) end,
 })
+add("connected", "atmark", function(t) return ms.atmark(t.sock) end, {
+    done = function(results) return results[1] ~= nil end,
+})
 for _, name in ipairs({ "cloexec", "nonblocking" }) do
     add("connected", "get" .. name, function(t)
         return ms["get" .. name](t.sock)
