@@ -27,6 +27,8 @@ local FILES = {
     { "install_spec", FOREIGN, "it's about what make builds here" },
 }
 local SPECS = {
+    { "^a call that fails: may be one that libc makes", { i386 = true },
+        "libc makes them by socketcall there, one number for all" },
     { "^once warmed up, ", INTERPRETED, "nothing is compiled" },
     { "^a poller's memory isn't needed for a wait", INTERPRETED,
         "only compiled code makes no garbage" },

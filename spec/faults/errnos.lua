@@ -97,7 +97,7 @@ local made = {
 --- Functions of libc's that are no system calls, or can't fail.
 local harmless = "calloc clock_gettime fmod free freeaddrinfo freeifaddrs "
     .. "gai_strerror getpid gettimeofday inet_ntop "
-    .. "inet_pton memcmp sigaction sigaddset "
+    .. "inet_pton memcmp memcpy sigaction sigaddset "
     .. "sigemptyset sigfillset sigismember sigpending strcmp strdup strncpy "
     .. "__errno_location __xpg_strerror_r "
     .. "pthread_attr_destroy pthread_attr_init pthread_attr_setdetachstate "
