@@ -66,15 +66,22 @@ local function equal(expected, actual, what)
     end
 end
 
+-- What was read, which must be something: the end of a stream is "".
+local function some(data, problem)
+    assert(data, problem)
+    if data == "" then error(problem or "the stream has ended", 0) end
+    return data
+end
+
 local function talks(test, sock, peer)
     assert(test.library.send(sock, "ping"))
     local heard = ""
-    while #heard < 4 do heard = heard .. assert(ms.read(peer, WAIT)) end
+    while #heard < 4 do heard = heard .. some(ms.read(peer, WAIT)) end
     equal("ping", heard, "sent afterwards")
     assert(ms.sendall(peer, "pong", WAIT))
     heard = ""
     while #heard < 4 do
-        heard = heard .. assert(test.library.receive(sock))
+        heard = heard .. some(test.library.receive(sock))
     end
     equal("pong", heard, "received afterwards")
 end
@@ -130,7 +137,7 @@ situations.reading = {
         end
         assert(ms.sendall(test.peer, "!"))
         while seen:sub(-1) ~= "!" do
-            seen = seen .. assert(test.library.receive(test.sock))
+            seen = seen .. some(test.library.receive(test.sock))
         end
         equal(DATA .. "!", seen, "read in all")
         talks(test, test.sock, test.peer)
