@@ -15,6 +15,8 @@ unsigned inner_alarm(unsigned) __asm__("alarm");
 
 local C = ffi.C
 
+C.inner_alarm(120)
+
 local function resolve(timeout)
     return function()
         return ms.getaddrinfo("nobody.invalid", 80, { timeout = timeout })
