@@ -124,21 +124,31 @@ describe("in nginx as it is run", function()
         nginx:assert_quiet()
     end
 
+    -- None may be too early or wrong; returns the lines of those that are late.
+    local function late_waits(lines)
+        local late, count = "", 0
+        for line, least, took, right in
+                lines:gmatch("((%d+) (%S+) (%S+) [^\n]+\n)") do
+            assert.are.equal("right", right, lines)
+            assert.is_true(tonumber(took) >= tonumber(least), lines)
+            if tonumber(took) >= least + 1000 then late = late .. line end
+            count = count + 1
+        end
+        assert.are.equal(27, count)
+        return late
+    end
+
     -- nginx asks for a signal every 50 ms, and its handler doesn't have calls
     -- restarted.
     it("timeouts are right though every wait is interrupted", function()
         start({}, "timer_resolution 50ms;")
         assert.are.equal("true\n", fetch("/interrupted"))
-        local lines = fetch("/waits")
-        local count = 0
-        for least, took, right, name in
-                lines:gmatch("(%d+) (%S+) (%S+) ([^\n]+)\n") do
-            assert.are.equal("right", right, lines)
-            assert.is_true(tonumber(took) >= tonumber(least), lines)
-            assert.is_true(tonumber(took) < least + 1000, name .. "\n" .. lines)
-            count = count + 1
+        local late
+        for _ = 1, 2 do -- others may have the machine
+            late = late_waits(fetch("/waits"))
+            if late == "" then break end
         end
-        assert.are.equal(27, count)
+        assert.are.equal("", late)
         end_quietly()
     end)
 
@@ -208,7 +218,8 @@ describe("in nginx as it is run", function()
             local asked, waiting = {}, {}
             for i, kind in ipairs(hosted.KINDS) do
                 asked[i] = support.spawn(
-                    ("curl -sS 'http://127.0.0.1:%d/thread?kind=%s&port=%d'")
+                    ("curl -sS --max-time 60 "
+                        .. "'http://127.0.0.1:%d/thread?kind=%s&port=%d'")
                         :format(port, kind, support.port_of(addr)))
                 waiting[i] = assert(ms.accept(listener, 10000))
             end
