@@ -12,7 +12,7 @@ local SIGNALS = [[
     ffi.cdef "int siginterrupt(int, int); int fork(void); void _exit(int);"
     ffi.cdef "int setitimer(int, const long *, long *); int kill(int, int);"
     ffi.cdef "int waitpid(int, int *, int); unsigned alarm(unsigned);"
-    local libraries = require "spec.faults.sockets"
+    local faces = require "spec.faults.faces"
     local ms = require "minisock"
     local now = require("minisock.cdefs").shim.minisock_now
     ffi.C.signal(14, ffi.cast("void *", ffi.C.abs))
@@ -56,7 +56,7 @@ local SIGNALS = [[
 -- A deadline that starts anew with each signal would never come.
 local function run(library, program)
     local name = support.spit(support.tmpname(), SIGNALS
-        .. ("local library = libraries[%q]\n"):format(library.name)
+        .. ("local library = faces[%q]\n"):format(library.name)
         .. program)
     local output, status =
         support.shell(("timeout 60 %s %s"):format(support.luajit, name))
@@ -90,8 +90,8 @@ describe("EINTR:", function()
         ["lsocket's select"] =
             "require('minisock.lsocket').select({ sock }, 0.15)",
     }) do
-        local library = name:find("^lsocket") and faults.libraries.lsocket
-            or faults.libraries.luasocket
+        local library = name:find("^lsocket") and faults.faces.lsocket
+            or faults.faces.luasocket
         it("case 2: deadlines don't start anew, of " .. name, function()
             assert.are.equal("in time\n", run(library, ([[
                 local here = connection(library)
@@ -212,13 +212,13 @@ describe("EINTR:", function()
             "connect", function(library)
                 local name = support.spit(dir .. "/close.lua", ([[
                     local ffi = require "ffi"
-                    local libraries = require "spec.faults.sockets"
+                    local faces = require "spec.faults.faces"
                     local ms = require "minisock"
                     ffi.cdef "int armed, closed;"
                     local server, addr = ms.bind("127.0.0.1", 0)
                     local place = ms.parseaddr(addr)
                     place.host = place.addr
-                    local here = libraries[%q].connect(place)
+                    local here = faces[%q].connect(place)
                     local fd = here:fd()
                     local object = type(here.sock) == "table"
                     ffi.C.armed = fd

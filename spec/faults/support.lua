@@ -1,12 +1,12 @@
 --- What the specs of the case table share: each case is put to every library
---- that it is for. Stands on spec.support and spec.faults.sockets.
+--- that it is for. Stands on spec.support and spec.faults.faces.
 local busted = require "busted"
 local bit = require "bit"
-local libraries = require "spec.faults.sockets"
+local faces = require "spec.faults.faces"
 local ms = require "minisock"
 local support = require "spec.support"
 
-local faults = { libraries = libraries }
+local faults = { faces = faces }
 
 local held
 
@@ -38,7 +38,7 @@ end
 function faults.each(name, needs, test, except)
     local left_out, count = {}, 0
     for other in (except or ""):gmatch("%w+") do left_out[other] = true end
-    for _, library in ipairs(libraries.list) do
+    for _, library in ipairs(faces.list) do
         if left_out[library.name] then
             left_out[library.name] = nil
         elseif library[needs] then

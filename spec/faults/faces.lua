@@ -17,7 +17,7 @@ local socket = require "minisock.socket"
 
 local SHUT_WR = ms.SHUT_WR
 
-local libraries = {}
+local faces = {}
 
 -- Names of errnos, by number and by the system's words: drop-ins have words
 -- alone, some in small letters.
@@ -44,7 +44,7 @@ local function word(message, code)
     return message == socket.ERROR_TIMEOUT and "timeout"
         or code and NAMES[code] or NAMES[message] or message
 end
-libraries.word = word
+faces.word = word
 
 --- The raw address of a place.
 local function raw(place)
@@ -52,7 +52,7 @@ local function raw(place)
     return ms.inetaddr(place.host, place.port)
         or assert(ms.inet6addr(place.host, place.port))
 end
-libraries.raw = raw
+faces.raw = raw
 
 local function seconds(timeout)
     return timeout and timeout / 1000
@@ -500,10 +500,10 @@ end
 -- All of them
 ---------------------------------------------------------------------------
 
-libraries.list =
+faces.list =
     { core, objects, luasockets, cosockets, lsockets, llsockets }
-for _, library in ipairs(libraries.list) do
-    libraries[library.name] = library
+for _, library in ipairs(faces.list) do
+    faces[library.name] = library
 end
 
-return libraries
+return faces
