@@ -3,6 +3,7 @@
 local host = require "spec.nginx"
 local hosted = require "spec.hosted"
 local ms = require "minisock"
+local process = require "spec.process"
 local servers = require "spec.servers"
 local support = require "spec.support"
 
@@ -47,12 +48,6 @@ local HTTP = [==[
         }
     }
 ]==]
-
--- How much memory a process has, in KiB.
-local function memory_of(pid)
-    local status = support.slurp(("/proc/%d/status"):format(pid))
-    return tonumber(status:match("VmRSS:%s+(%d+) kB"))
-end
 
 local reason = host.missing()
 
@@ -185,11 +180,11 @@ describe("in nginx as it is run", function()
         local open = descriptors_of(pid)
         local requests = 500 * SCALE
         fetch(("/everything?[1-%d]"):format(requests / 2))
-        local memory = memory_of(pid)
+        local memory = process.memory(pid)
         local done = fetch(("/everything?[1-%d]"):format(requests / 2))
         assert.are.equal(("done\n"):rep(requests / 2), done)
         assert.are.equal(open, descriptors_of(pid))
-        local after = memory_of(pid)
+        local after = process.memory(pid)
         assert.is_true(after <= memory * 1.1 + 1024, memory .. " " .. after)
         assert.are.equal(pid, worker())
         end_quietly()

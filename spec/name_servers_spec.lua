@@ -269,9 +269,9 @@ describe("case 68b: a hostile name server", function()
                 end
             end
             ask(30)
-            local before = clients.memory()
+            local before = process.memory()
             ask(200) -- 20,000 addresses
-            local more = clients.memory() - before
+            local more = process.memory() - before
             assert(more < 400, more .. " kB more")
         ]])
     end)

@@ -79,7 +79,9 @@ local PROLOGUE = [[
 local assert = require "luassert"
 local clients = require "spec.network_clients"
 local ms = require "minisock"
-local at_deadline, timed = clients.at_deadline, clients.timed
+local process = require "spec.process"
+local at_deadline = clients.at_deadline
+local timed = require("spec.support").timed
 ]]
 
 local EPILOGUE = [[

@@ -2,10 +2,10 @@
 --- how many faults were injected, and one for each thing that went wrong.
 local ffi = require "ffi"
 local errnos = require "spec.faults.errnos"
-local lfs = require "lfs"
 local libraries = require "spec.faults.libraries"
 local matrix = require "spec.faults.matrix"
 local ms = require "minisock"
+local process = require "spec.process"
 local situations = require "spec.faults.situations"
 
 ffi.cdef [[
@@ -17,7 +17,6 @@ int faults_hits(int);
 const char *faults_name(int);
 int faults_seen(int);
 int faults_bad_closes(void);
-unsigned spec_faults_alarm(unsigned) __asm__("alarm");
 ]]
 
 local C = ffi.C
@@ -26,16 +25,8 @@ local EVER = 2^31 - 1
 local CAP = 4
 
 io.stdout:setvbuf("line")
-C.spec_faults_alarm(120)
+process.alarm(120)
 ms.load()
-
-local function descriptors()
-    local count = 0
-    for name in lfs.dir("/proc/self/fd") do
-        if tonumber(name) then count = count + 1 end
-    end
-    return count
-end
 
 local function code_of(name)
     return assert(ms[name], name)
@@ -119,7 +110,7 @@ end
 
 -- One run. Returns what is wrong, and how often each call was made.
 local function run(op, faults, cap)
-    local before = descriptors()
+    local before = process.descriptors()
     local test = situations.new(libraries[op.library])
     op.situation.prepare(test, op)
     if op.before then op.before(test) end
@@ -137,7 +128,7 @@ local function run(op, faults, cap)
         ran, problem = false, "something was closed that wasn't open"
     end
     test:close_all()
-    local left = descriptors() - before
+    local left = process.descriptors() - before
     if ran and left ~= 0 then
         ran, problem = false, left .. " descriptors are left open"
     end
