@@ -11,10 +11,11 @@ local SIGNALS = [[
     ffi.cdef "int abs(int); void *signal(int, void *);"
     ffi.cdef "int siginterrupt(int, int); int fork(void); void _exit(int);"
     ffi.cdef "int setitimer(int, const long *, long *); int kill(int, int);"
-    ffi.cdef "int waitpid(int, int *, int); unsigned alarm(unsigned);"
+    ffi.cdef "int waitpid(int, int *, int);"
     local faces = require "spec.faults.faces"
     local ms = require "minisock"
     local now = require("minisock.cdefs").shim.minisock_now
+    local process = require "spec.process"
     ffi.C.signal(14, ffi.cast("void *", ffi.C.abs))
     ffi.C.siginterrupt(14, 1)
     local function interrupt()
@@ -24,7 +25,7 @@ local SIGNALS = [[
         local pid = ffi.C.fork()
         if pid == 0 then
             ffi.C.signal(14, nil)
-            ffi.C.alarm(40)
+            process.alarm(40)
         end
         return pid
     end
