@@ -2,11 +2,11 @@
 --- how many faults were injected, and one for each thing that went wrong.
 local ffi = require "ffi"
 local errnos = require "spec.faults.errnos"
-local libraries = require "spec.faults.libraries"
 local matrix = require "spec.faults.matrix"
 local ms = require "minisock"
 local process = require "spec.process"
 local situations = require "spec.faults.situations"
+local verdicts = require "spec.faults.verdicts"
 
 ffi.cdef [[
 void faults_reset(void);
@@ -96,9 +96,8 @@ end
 
 -- Raises what is wrong.
 local function judge(op, test, results, code)
-    local library = libraries[op.library]
     local done = is_done(op, results)
-    local told = op.told or library.told
+    local told = op.told or verdicts[op.library].told
     if code and not told(results, code, op.call, test) then
         error(("expected the error %d, got %s"):format(code, show(results)), 0)
     elseif not code and not done then
@@ -111,7 +110,7 @@ end
 -- One run. Returns what is wrong, and how often each call was made.
 local function run(op, faults, cap)
     local before = process.descriptors()
-    local test = situations.new(libraries[op.library])
+    local test = situations.new(op.library)
     op.situation.prepare(test, op)
     if op.before then op.before(test) end
     local results, ran, problem = act(op, test, faults, cap)
