@@ -145,11 +145,11 @@ lint:
 	    CFLAGS="-O2 -Werror"
 
 # What these two leave out: nginx, which would load the shim without ASan's
-# library (nginx, hosts, telemetry, readme, resty_clients, resty_install); traces
-# of system calls, which valgrind and ASan add to (syscalls, dropin_syscalls);
-# what builds and installs a shim of its own (install); what puts a library of
-# its own before libc (matrix); and signals every millisecond, which leave
-# neither of them time to do anything else (storm).
+# library (nginx, hosts, telemetry, readme, resty_clients, resty_install);
+# traces of system calls, which valgrind and ASan add to (syscalls,
+# dropin_syscalls); what builds and installs a shim of its own (install); what
+# puts a library of its own before libc (matrix); and signals every millisecond,
+# which leave neither of them time to do anything else (storm).
 MEMORY_SPECS ?= $(filter-out spec/nginx_spec.lua spec/hosts_spec.lua \
     spec/telemetry_spec.lua spec/readme_spec.lua spec/resty_clients_spec.lua \
     spec/resty_install_spec.lua spec/syscalls_spec.lua \

@@ -551,10 +551,9 @@ describe("recvmany", function()
     }) do
         it("ends, without spinning, where a socket " .. name, function()
             local output, status = support.run(([[
-                local ffi, ms = require "ffi", require "minisock"
+                local ms = require "minisock"
                 local into = require("minisock.batch").new()
-                ffi.cdef "unsigned alarm(unsigned);"
-                ffi.C.alarm(5)
+                require("spec.process").alarm(5)
                 local fd = ms.udpsocket(ms.inetaddr("127.0.0.1", 0))
                 ms.connectfd(fd, ms.getsockname(fd))
                 %s

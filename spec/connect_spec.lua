@@ -114,13 +114,7 @@ describe("connect", function()
                 while ms.connect(addr, nil, 100) do end
                 list[#list + 1] = addr
             end
-            local function descriptors()
-                local count = 0
-                for _ in require("lfs").dir("/proc/self/fd") do
-                    count = count + 1
-                end
-                return count
-            end
+            local descriptors = require("spec.process").descriptors
         ]] .. program)
     end
 

@@ -7,7 +7,7 @@ local luasocket = require "minisock.luasocket"
 local ms = require "minisock"
 local socket = require "minisock.socket"
 local unix_socket = require "minisock.luasocket.unix"
-local common = require "spec.soak_common"
+local process = require "spec.process"
 
 local CYCLES = tonumber(os.getenv("CYCLES") or 100000)
 
@@ -87,17 +87,17 @@ end
 local function run(name, kind, dropped)
     local path = kind == "Unix" and os.tmpname() or nil
     if path then os.remove(path) end
-    local before = common.count_descriptors()
+    local before = process.descriptors()
     local ends, listener, connect, accept = LIBRARIES[name](path)
     local warm
     for i = 1, CYCLES do
         cycle(ends, connect, accept, dropped)
-        if i == math.ceil(CYCLES / 3) then warm = common.memory() end
+        if i == math.ceil(CYCLES / 3) then warm = process.memory() end
     end
-    local memory = common.memory()
+    local memory = process.memory()
     ends.close(listener)
     if path then os.remove(path) end
-    local after = common.count_descriptors()
+    local after = process.descriptors()
     local well = after == before and memory <= warm + MORE
     print(("%-18s %-4s %-9s %7d cycles, %2d descriptors became %2d, "
         .. "%5d KiB of memory %5d: %s"):format(name, kind,

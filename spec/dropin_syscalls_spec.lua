@@ -11,10 +11,9 @@ local luasocket = require "minisock.luasocket"
 local unix = require "minisock.luasocket.unix"
 
 ffi.cdef [[
-unsigned spec_alarm(unsigned) __asm__("alarm");
 int spec_close(int) __asm__("close");
 ]]
-ffi.C.spec_alarm(60)
+require("spec.process").alarm(60)
 
 local function mark() ffi.C.spec_close(-77) end
 

@@ -1,8 +1,15 @@
 --- Runs busted on an engine of .ci/engines, with the spec files that are named,
 --- and tells what is left out there, and why.
 local lfs = require "lfs"
+local run_busted = require "busted.runner"
 
 local engine = assert(os.getenv("ENGINE"), "make test-engines runs this")
+
+-- It runs itself so, for the names of specs.
+if arg[1] == "--list" then
+    run_busted({ standalone = false })
+    os.exit(0)
+end
 
 local FOREIGN = { i386 = true, arm64 = true }
 local INTERPRETED = { joff = true }
@@ -103,26 +110,60 @@ local function spec_files(name, files)
     return files
 end
 
-local without = {}
-for _, row in ipairs(FILES) do
-    without[row[1]] = leaves_out(row)
+-- The full names of all specs of files.
+local function list_specs(files)
+    local pipe = io.popen(("%s spec/engines.lua --list %s"):format(
+        os.getenv("LUAJIT"), table.concat(files, " ")))
+    local names = {}
+    for line in pipe:lines() do
+        names[#names + 1] = line:gsub("^[^:]+:%d+: ", "")
+    end
+    pipe:close()
+    return names
 end
 
-local arguments = { [0] = "busted" }
-for _, row in ipairs(SPECS) do
-    if leaves_out(row) then
-        arguments[#arguments + 1] = "--filter-out=" .. row[1]
+local function is_any(names, pattern)
+    for _, name in ipairs(names) do
+        if name:find(pattern) then return true end
     end
+    return false
 end
-local options = #arguments
-for _, name in ipairs(arg) do
-    for _, file in ipairs(spec_files(name, {})) do
-        if not without[file:match("([%w_]+)%.lua$")] then
-            arguments[#arguments + 1] = file
+
+-- A spec that has another name by now would be run, and fail for a reason that
+-- is known.
+local function check_patterns(patterns, files)
+    local names = list_specs(files)
+    for _, pattern in ipairs(patterns) do
+        if not is_any(names, pattern) then
+            error(("no spec is called %q"):format(pattern))
         end
     end
 end
-if #arguments == options then error("no file is left to run on " .. engine) end
 
+local without = {}
+for _, row in ipairs(FILES) do
+    assert(lfs.attributes(("spec/%s.lua"):format(row[1])), row[1])
+    without[row[1]] = leaves_out(row)
+end
+
+local patterns, files = {}, {}
+for _, row in ipairs(SPECS) do
+    if leaves_out(row) then patterns[#patterns + 1] = row[1] end
+end
+for _, name in ipairs(arg) do
+    for _, file in ipairs(spec_files(name, {})) do
+        if not without[file:match("([%w_]+)%.lua$")] then
+            files[#files + 1] = file
+        end
+    end
+end
+if #files == 0 then error("no file is left to run on " .. engine) end
+if arg[1] == "spec" and #patterns > 0 then check_patterns(patterns, files) end
+
+local arguments = { [0] = "busted" }
+for _, pattern in ipairs(patterns) do
+    arguments[#arguments + 1] = "--filter-out=" .. pattern
+end
+for _, file in ipairs(files) do arguments[#arguments + 1] = file end
 arg = arguments -- luacheck: ignore
-require("busted.runner")({ standalone = false })
+run_busted({ standalone = false })

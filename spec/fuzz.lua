@@ -9,6 +9,7 @@ local bit = require "bit"
 local ffi = require "ffi"
 local lfs = require "lfs"
 local ms = require "minisock"
+local process = require "spec.process"
 local values = require "spec.fuzz_values"
 local shim = require("minisock.cdefs").shim
 local batch = require "minisock.batch"
@@ -551,7 +552,7 @@ local function run_batch(standard)
     end
 end
 
-C.spec_alarm(120)
+process.alarm(120)
 math.randomseed(SEED)
 assert(lfs.chdir(DIRECTORY))
 values.record_in(RECORD)

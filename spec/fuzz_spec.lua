@@ -78,8 +78,7 @@ local ffi = require "ffi"
 local ms = require "minisock"
 local shim = require("minisock.cdefs").shim
 
-ffi.cdef "unsigned spec_alarm(unsigned) __asm__(\"alarm\");"
-ffi.C.spec_alarm(20)
+require("spec.process").alarm(20)
 
 local LOOPBACK = ms.inetaddr("127.0.0.1", 0)
 

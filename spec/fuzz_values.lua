@@ -3,11 +3,11 @@
 local ffi = require "ffi"
 local lfs = require "lfs"
 local ms = require "minisock"
+local process = require "spec.process"
 
 local values = { has_buffers = pcall(require, "string.buffer") }
 
 ffi.cdef [[
-unsigned spec_alarm(unsigned) __asm__("alarm");
 int spec_open(const char *, int) __asm__("open");
 int spec_dup(int) __asm__("dup");
 int spec_close(int) __asm__("close");
@@ -77,20 +77,12 @@ function values.dont_linger(fd)
         ffi.sizeof(NO_LINGER))
 end
 
-local function count_threads()
-    local count = 0
-    for name in lfs.dir("/proc/self/task") do
-        if tonumber(name) then count = count + 1 end
-    end
-    return count
-end
-
-local threads = count_threads() -- qemu has one of its own
+local threads = process.threads() -- qemu has one of its own
 
 --- Lookups that were given up go on in threads of their own.
 function values.await_threads()
     for _ = 1, 3000 do
-        if count_threads() == threads then return end
+        if process.threads() == threads then return end
         ms.msleep(10)
     end
     error("lookups went on and on")

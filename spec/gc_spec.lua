@@ -2,7 +2,7 @@ local support = require "spec.support"
 
 -- Nearly a collection for each operation, and nothing compiled: what is kept
 -- alive by chance elsewhere isn't here.
-local RUN = support.luajit .. " -joff spec/gc.lua "
+local RUN = "timeout 120 " .. support.luajit .. " -joff spec/gc.lua "
 
 describe("while the garbage collector runs all the time,", function()
     before_each(support.setup)
@@ -10,7 +10,7 @@ describe("while the garbage collector runs all the time,", function()
 
     for name in support.shell(RUN):gmatch("[%w.]+") do
         it(name .. " keeps its data", function()
-            local output, status = support.shell("timeout 120 " .. RUN .. name)
+            local output, status = support.shell(RUN .. name)
             assert.are.equal(0, status, output)
             local count = output:match("^" .. name .. ": (%d+) collections\n$")
             assert.is_true(tonumber(count) > 300, output)

@@ -3,6 +3,7 @@
 local host = require "spec.nginx"
 local hosted = require "spec.hosted"
 local ms = require "minisock"
+local process = require "spec.process"
 local servers = require "spec.servers"
 local support = require "spec.support"
 
@@ -47,12 +48,6 @@ local HTTP = [==[
         }
     }
 ]==]
-
--- How much memory a process has, in KiB.
-local function memory_of(pid)
-    local status = support.slurp(("/proc/%d/status"):format(pid))
-    return tonumber(status:match("VmRSS:%s+(%d+) kB"))
-end
 
 local reason = host.missing()
 
@@ -124,21 +119,31 @@ describe("in nginx as it is run", function()
         nginx:assert_quiet()
     end
 
+    -- None may be too early or wrong; returns the lines of those that are late.
+    local function late_waits(lines)
+        local late, count = "", 0
+        for line, least, took, right in
+                lines:gmatch("((%d+) (%S+) (%S+) [^\n]+\n)") do
+            assert.are.equal("right", right, lines)
+            assert.is_true(tonumber(took) >= tonumber(least), lines)
+            if tonumber(took) >= least + 1000 then late = late .. line end
+            count = count + 1
+        end
+        assert.are.equal(27, count)
+        return late
+    end
+
     -- nginx asks for a signal every 50 ms, and its handler doesn't have calls
     -- restarted.
     it("timeouts are right though every wait is interrupted", function()
         start({}, "timer_resolution 50ms;")
         assert.are.equal("true\n", fetch("/interrupted"))
-        local lines = fetch("/waits")
-        local count = 0
-        for least, took, right, name in
-                lines:gmatch("(%d+) (%S+) (%S+) ([^\n]+)\n") do
-            assert.are.equal("right", right, lines)
-            assert.is_true(tonumber(took) >= tonumber(least), lines)
-            assert.is_true(tonumber(took) < least + 1000, name .. "\n" .. lines)
-            count = count + 1
+        local late
+        for _ = 1, 2 do -- others may have the machine
+            late = late_waits(fetch("/waits"))
+            if late == "" then break end
         end
-        assert.are.equal(27, count)
+        assert.are.equal("", late)
         end_quietly()
     end)
 
@@ -175,11 +180,11 @@ describe("in nginx as it is run", function()
         local open = descriptors_of(pid)
         local requests = 500 * SCALE
         fetch(("/everything?[1-%d]"):format(requests / 2))
-        local memory = memory_of(pid)
+        local memory = process.memory(pid)
         local done = fetch(("/everything?[1-%d]"):format(requests / 2))
         assert.are.equal(("done\n"):rep(requests / 2), done)
         assert.are.equal(open, descriptors_of(pid))
-        local after = memory_of(pid)
+        local after = process.memory(pid)
         assert.is_true(after <= memory * 1.1 + 1024, memory .. " " .. after)
         assert.are.equal(pid, worker())
         end_quietly()
@@ -208,7 +213,8 @@ describe("in nginx as it is run", function()
             local asked, waiting = {}, {}
             for i, kind in ipairs(hosted.KINDS) do
                 asked[i] = support.spawn(
-                    ("curl -sS 'http://127.0.0.1:%d/thread?kind=%s&port=%d'")
+                    ("curl -sS --max-time 60 "
+                        .. "'http://127.0.0.1:%d/thread?kind=%s&port=%d'")
                         :format(port, kind, support.port_of(addr)))
                 waiting[i] = assert(ms.accept(listener, 10000))
             end

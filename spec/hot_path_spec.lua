@@ -17,16 +17,16 @@ local ms = require "minisock"
 local batch = require "minisock.batch"
 local poller = require "minisock.poller"
 local pollset = require "minisock.pollset"
+local process = require "spec.process"
 local jutil = require "jit.util"
 local vmdef = require "jit.vmdef"
 
 ffi.cdef [[
-unsigned spec_alarm(unsigned) __asm__("alarm");
 int spec_fork(void) __asm__("fork");
 int spec_prctl(int, unsigned long) __asm__("prctl");
 void spec_exit(int) __asm__("_exit");
 ]]
-ffi.C.spec_alarm(60)
+process.alarm(60)
 
 local aborts, seen = {}, {}
 local traces, watching = 0, false
@@ -55,7 +55,7 @@ local function other(act)
     if parent ~= 0 then return end
     ms.close(1) -- nobody waits for it
     ms.close(2)
-    ffi.C.spec_alarm(60)
+    process.alarm(60)
     ffi.C.spec_prctl(1, 9) -- it ends when the parent does
     pcall(function() while act() do end end)
     ffi.C.spec_exit(0)

@@ -1,4 +1,5 @@
 -- The examples for many: clients of a line server, packets for statsd.
+local memory_of = require("spec.process").memory
 local ms = require "minisock"
 local support = require "spec.support"
 
@@ -20,12 +21,6 @@ end
 local function ask(fd, text)
     assert(ms.sendall(fd, text, 10000))
     return assert(ms.read(fd, 10000))
-end
-
--- How many KiB of memory a process takes.
-local function memory_of(process)
-    local status = support.slurp(("/proc/%s/status"):format(process.pid))
-    return tonumber(status:match("VmRSS:%s+(%d+) kB"))
 end
 
 describe("the line server", function()
@@ -98,11 +93,11 @@ describe("the line server", function()
         local value = ("v"):rep(2000)
         local line = "VALUE " .. value .. "\n"
         ask(other, "SET key " .. value .. "\n")
-        local before = memory_of(server)
+        local before = memory_of(server.pid)
         -- A hundred megabytes of answers.
         local sent = select(4, ms.sendall(slow, requests, 300)) or #requests
         for _ = 1, 100 do assert.are.equal(line, ask(other, "GET key\n")) end
-        local more = memory_of(server) - before
+        local more = memory_of(server.pid) - before
         assert.is_true(more < 20000, more)
         -- It gets all of them once it does read.
         local size, wanted = 0, #line * 50000
@@ -211,7 +206,7 @@ print("left", left.decode(), flush=True)
         local fifo = assert(io.open(go, "r+"))
         clients:expect("^all$")
         -- All are open, and idle: that takes no time, and not much memory.
-        assert.is_true(memory_of(server) < 200000)
+        assert.is_true(memory_of(server.pid) < 200000)
         fifo:write("go\n")
         fifo:close()
         assert.are.equal("CLIENTS 1", clients:expect("^left (.*)$"))

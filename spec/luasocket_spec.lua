@@ -21,8 +21,6 @@ if drop_in then
     end
 end
 
-local ffi = require "ffi"
-ffi.cdef 'unsigned minisock_spec_alarm(unsigned) __asm__("alarm");'
 local ports = {}
 for line in io.lines(ports_name) do
     local number, port = line:match("(%d+) (%d+)")
@@ -30,13 +28,14 @@ for line in io.lines(ports_name) do
 end
 
 local socket, unix = require "socket", require "socket.unix"
+local process = require "spec.process"
 local scenarios = require "spec.luasocket_scenarios"
 for number = tonumber(first), #scenarios do
     local scenario = scenarios[number]
     if drop_in or not scenario.unasked then
         print("begin " .. number)
         io.stdout:flush()
-        ffi.C.minisock_spec_alarm(10)
+        process.alarm(10)
         local fine, problem = xpcall(function()
             scenario.run(socket, unix, function(...)
                 print("say " .. scenarios.serialise(...))

@@ -267,10 +267,9 @@ describe("recvmsg", function()
     it("doesn't wait for the queue of errors", function()
         local output, status = support.run([[
             local ms = require "minisock"
-            require("ffi").cdef "unsigned alarm(unsigned);"
             local fd = ms.udpsocket(ms.inetaddr("127.0.0.1", 0))
             ms.sendto(fd, ms.getsockname(fd), "x")
-            require("ffi").C.alarm(5)
+            require("spec.process").alarm(5)
             print(ms.recvmsg(fd, 60000, 10, ms.MSG_ERRQUEUE))
         ]])
         assert.matches("^nil\trecvmsg timeout\t", output)
@@ -396,14 +395,9 @@ describe("a message's descriptors", function()
         if support.valgrind then return pending("valgrind has its own") end
         local output, status = support.run([[
             local ffi = require "ffi"
-            local lfs = require "lfs"
             local ms = require "minisock"
             ffi.cdef "int setrlimit(int, const unsigned long *);"
-            local function count()
-                local n = 0
-                for _ in lfs.dir("/proc/self/fd") do n = n + 1 end
-                return n
-            end
+            local count = require("spec.process").descriptors
             local a, b = ms.socketpair()
             for _ = 1, 3 do
                 ms.sendmsg(a, { data = "x", fds = { a, a, a } })

@@ -4,7 +4,6 @@
 ---
 --- A method that fails returns nil and a problem: "timeout" for a deadline of
 --- ours, otherwise an errno or an EAI code.
-local lfs = require "lfs"
 local address = require "minisock.address"
 local clock = require "minisock.clock"
 local errors = require "minisock.errors"
@@ -12,6 +11,7 @@ local lsocket = require "minisock.lsocket"
 local luasocket = require "minisock.luasocket"
 local ms = require "minisock"
 local object = require "minisock.luasocket.object"
+local process = require "spec.process"
 local resty = require "minisock.resty"
 local socket = require "minisock.socket"
 local support = require "spec.support"
@@ -357,13 +357,6 @@ end
 -- Time, and what is left behind
 ---------------------------------------------------------------------------
 
---- How long a call takes, in ms, and then its results.
-function clients.timed(call)
-    local start = clock.now()
-    local results = { call() }
-    return clock.now() - start, unpack(results, 1, 4)
-end
-
 --- Makes a call that is to end at its deadline: never before, and at most a
 --- tenth later, in the best of three tries, for others may have the machine.
 --- Returns its results.
@@ -374,7 +367,7 @@ function clients.at_deadline(timeout, call, prepare)
     local elapsed, results
     for _ = 1, 3 do
         local prepared = prepare and prepare()
-        results = { clients.timed(function() return call(prepared) end) }
+        results = { support.timed(call, prepared) }
         elapsed = results[1]
         if elapsed < timeout then error(elapsed .. " ms are too few", 2) end
         if elapsed <= 1.1 * timeout then return unpack(results, 2, 5) end
@@ -391,14 +384,6 @@ function clients.noise(size)
     return table.concat(pieces)
 end
 
-local function count(folder)
-    local entries = 0
-    for name in lfs.dir(folder) do
-        if tonumber(name) then entries = entries + 1 end
-    end
-    return entries
-end
-
 --- How many segments TCP had to send again in this namespace.
 function clients.retransmitted()
     -- Tcp: RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens
@@ -407,27 +392,19 @@ function clients.retransmitted()
         :match("\nTcp:" .. (" %-?%d+"):rep(11) .. " (%d+)"))
 end
 
---- How much memory this process uses, in kB, garbage apart.
-function clients.memory()
-    collectgarbage()
-    collectgarbage()
-    return tonumber(support.slurp("/proc/self/status")
-        :match("\nVmRSS:%s+(%d+) kB"))
-end
-
 --- How many descriptors this process has, beside those it began with.
 function clients.descriptors()
     collectgarbage()
     collectgarbage()
-    return count("/proc/self/fd") - clients.at_first
+    return process.descriptors() - clients.at_first
 end
 
 -- Qemu has one of its own.
-local threads_at_first = count("/proc/self/task")
+local threads_at_first = process.threads()
 
 --- How many threads this process has, beside those it began with.
 function clients.threads()
-    return count("/proc/self/task") - threads_at_first
+    return process.threads() - threads_at_first
 end
 
 --- Fails when this process has more descriptors than it began with, once the

@@ -3,6 +3,7 @@
 --- namespace is there as long as the process that holds it, which ends with the
 --- test, with the specs' process, and after two minutes anyway. So nothing
 --- needs to be removed.
+local busted = require "busted"
 local servers = require "spec.servers"
 local support = require "spec.support"
 
@@ -18,9 +19,8 @@ local function shell(command)
     return support.shell("PATH=$PATH:/usr/sbin:/sbin; " .. command)
 end
 
---- Why no namespace can be made here, or nil.
----@return string?
-function networks.missing()
+-- Why no namespace can be made here, or nil.
+local function find_obstacle()
     if shell("id -u") ~= "0\n" then
         return "network namespaces need root"
     end
@@ -29,6 +29,18 @@ function networks.missing()
     if status ~= 0 then
         return "no network namespace can be made here: " .. output
     end
+end
+
+local obstacle = find_obstacle()
+
+--- As `it`, where namespaces can be made.
+function networks.it_can(what, test)
+    local function try()
+        if obstacle then return pending(obstacle) end
+        test()
+    end
+    -- Only in a spec file's globals is `pending` that of the test.
+    busted.it(what, setfenv(try, getfenv(test)))
 end
 
 local Network = {}
@@ -79,7 +91,9 @@ local PROLOGUE = [[
 local assert = require "luassert"
 local clients = require "spec.network_clients"
 local ms = require "minisock"
-local at_deadline, timed = clients.at_deadline, clients.timed
+local process = require "spec.process"
+local at_deadline = clients.at_deadline
+local timed = require("spec.support").timed
 ]]
 
 local EPILOGUE = [[

@@ -3,15 +3,7 @@
 local networks = require "spec.networks"
 local support = require "spec.support"
 
-local missing = networks.missing()
-
--- As `it`, where namespaces can be made.
-local function it_can(what, test)
-    it(what, function()
-        if missing then return pending(missing) end
-        test()
-    end)
-end
+local it_can = networks.it_can
 
 -- Servers of one connection after the other, and their ports: one sends half a
 -- MiB and waits for the end, one reads and tells how much came.

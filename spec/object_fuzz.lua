@@ -8,6 +8,7 @@
 local ffi = require "ffi"
 local lfs = require "lfs"
 local ms = require "minisock"
+local process = require "spec.process"
 local values = require "spec.fuzz_values"
 
 local SEED, CALLS, DIRECTORY = tonumber(arg[1]), tonumber(arg[2]), arg[3]
@@ -712,7 +713,7 @@ local function run_some(standard)
     if now ~= standard then fail("the standard streams became " .. now) end
 end
 
-C.spec_alarm(120)
+process.alarm(120)
 math.randomseed(SEED)
 assert(lfs.chdir(DIRECTORY))
 values.record_in(arg[4])

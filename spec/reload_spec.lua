@@ -4,18 +4,9 @@ local support = require "spec.support"
 -- stands between a spec and ffi.cdef.
 local PRELUDE = [==[
 local ffi = require "ffi"
-local lfs = require "lfs"
+local process = require "spec.process"
 
-ffi.cdef "unsigned spec_alarm(unsigned) __asm__(\"alarm\");"
-ffi.C.spec_alarm(300)
-
-local function count_descriptors()
-    local count = 0
-    for name in lfs.dir("/proc/self/fd") do
-        if tonumber(name) then count = count + 1 end
-    end
-    return count
-end
+process.alarm(300)
 
 -- The ids that types have taken so far. Asking takes some, too.
 local function next_id()
@@ -104,7 +95,7 @@ ms = nil
 
 local probe = next_id()
 probe = next_id() - probe
-local ids, bytes, open = next_id(), memory(), count_descriptors()
+local ids, bytes, open = next_id(), memory(), process.descriptors()
 local again
 for _ = 1, times do
     forget(all)
@@ -112,7 +103,7 @@ for _ = 1, times do
 end
 local grown = memory() - bytes
 assert(grown < 65536, "memory: " .. grown)
-assert(count_descriptors() == open, "descriptors: " .. count_descriptors())
+assert(process.descriptors() == open, "descriptors: " .. process.descriptors())
 local taken = next_id() - ids - probe
 assert(taken == 0, "ctype ids: " .. taken)
 
@@ -174,12 +165,12 @@ describe("requiring minisock", function()
             require "bit"
             pcall(require, "string.buffer")
             local before, signals = libraries(), status()
-            local open = count_descriptors()
+            local open = process.descriptors()
             require "minisock"
             forget(true)
             assert(libraries() == before)
             assert(status() == signals)
-            assert(count_descriptors() == open)
+            assert(process.descriptors() == open)
         ]==]
     end)
 

@@ -148,26 +148,14 @@ end)
 -- What every program below starts with.
 local PRELUDE = [==[
 local ffi = require "ffi"
-local lfs = require "lfs"
 local ms = require "minisock"
+local process = require "spec.process"
 local shim = require("minisock.cdefs").shim
 
-ffi.cdef [[
-unsigned spec_alarm(unsigned) __asm__("alarm");
-int fake_outstanding(void);
-]]
-ffi.C.spec_alarm(120)
+ffi.cdef "int fake_outstanding(void);"
+process.alarm(120)
 
-local function count(dir)
-    local entries = 0
-    for name in lfs.dir(dir) do
-        if tonumber(name) then entries = entries + 1 end
-    end
-    return entries
-end
-
-local function threads() return count("/proc/self/task") end
-local function descriptors() return count("/proc/self/fd") end
+local threads, descriptors = process.threads, process.descriptors
 
 -- Qemu has one of its own.
 local at_first = threads()
@@ -372,7 +360,7 @@ describe("with name servers as they can be,", function()
             end
             local function tasks()
                 local list = {}
-                for name in lfs.dir("/proc/self/task") do
+                for name in require("lfs").dir("/proc/self/task") do
                     if tonumber(name) then list[name] = blocked(name) end
                 end
                 return list

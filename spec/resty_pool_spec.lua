@@ -275,17 +275,16 @@ describe("minisock.resty's pool, in a process of its own:", function()
 
     local PRELUDE = [==[
         local ffi = require "ffi"
-        local lfs = require "lfs"
         local ms = require "minisock"
+        local process = require "spec.process"
         local resty = require "minisock.resty"
 
         ffi.cdef [[
-        unsigned spec_alarm(unsigned) __asm__("alarm");
         int spec_fork(void) __asm__("fork");
         int spec_waitpid(int, int *, int) __asm__("waitpid");
         void spec_exit(int) __asm__("_exit");
         ]]
-        ffi.C.spec_alarm(30)
+        process.alarm(30)
 
         local server, addr = assert(ms.bind("127.0.0.1", 0))
         local port = ms.parseaddr(addr).port
@@ -302,14 +301,6 @@ describe("minisock.resty's pool, in a process of its own:", function()
                 error(("expected %s, got %s")
                     :format(tostring(expected), tostring(actual)), 2)
             end
-        end
-
-        local function descriptors()
-            local count = 0
-            for name in lfs.dir("/proc/self/fd") do
-                if tonumber(name) then count = count + 1 end
-            end
-            return count
         end
 
         local function open(fd)
@@ -361,10 +352,11 @@ describe("minisock.resty's pool, in a process of its own:", function()
             local peer = assert(ms.accept(server, 5000))
             equal(1, sock:setkeepalive())
             in_child(function()
-                local before = descriptors()
+                local before = process.descriptors()
                 local mine = connect()
                 equal(0, mine:getreusedtimes())
-                equal(before, descriptors()) -- the inherited one is closed
+                -- The inherited one is closed.
+                equal(before, process.descriptors())
                 local other = assert(ms.accept(server, 5000))
                 talk(mine, other)
                 equal(1, mine:setkeepalive())
@@ -387,10 +379,10 @@ describe("minisock.resty's pool, in a process of its own:", function()
             local sock = connect({ pool = "other" })
             local other = assert(ms.accept(server, 5000))
             in_child(function()
-                local before = descriptors()
+                local before = process.descriptors()
                 -- Its own from now on, and in a pool of this process.
                 equal(1, sock:setkeepalive())
-                equal(before - 1, descriptors())
+                equal(before - 1, process.descriptors())
                 equal(1, connect({ pool = "other" }):getreusedtimes())
                 equal(0, connect():getreusedtimes())
             end)
@@ -448,11 +440,11 @@ describe("minisock.resty's pool, in a process of its own:", function()
                 return collectgarbage("count")
             end
             round(1, nil)
-            local before, open = memory(), descriptors()
+            local before, open = memory(), process.descriptors()
             round(1001, nil)
             round(2001, 0.01)
             local after = memory()
-            equal(open, descriptors())
+            equal(open, process.descriptors())
             -- The names alone would be 4,000 KiB.
             assert(after - before < 1000, after - before)
         ]==]
@@ -460,21 +452,21 @@ describe("minisock.resty's pool, in a process of its own:", function()
 
     it("a collected module closes what it keeps", function()
         succeeds [==[
-            local before = descriptors()
+            local before = process.descriptors()
             local socks, peers = {}, {}
             for i = 1, 20 do
                 socks[i] = connect({ pool = "name" .. i % 3 })
                 peers[i] = assert(ms.accept(server, 5000))
             end
             for _, sock in ipairs(socks) do equal(1, sock:setkeepalive(0)) end
-            equal(before + 20 + 20, descriptors())
+            equal(before + 20 + 20, process.descriptors())
             socks = nil
             unload()
             for _, peer in ipairs(peers) do
                 equal("", ms.read(peer, 5000))
                 ms.close(peer)
             end
-            equal(before, descriptors())
+            equal(before, process.descriptors())
         ]==]
     end)
 

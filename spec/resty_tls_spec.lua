@@ -410,8 +410,7 @@ describe("minisock.resty's TLS", function()
             local ffi = require "ffi"
             local ms = require "minisock"
             local resty = require "minisock.resty"
-            ffi.cdef "unsigned spec_alarm(unsigned) __asm__(\"alarm\");"
-            ffi.C.spec_alarm(10)
+            require("spec.process").alarm(10)
 
             local function secure()
                 local sock = resty.tcp()

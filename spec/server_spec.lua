@@ -329,8 +329,9 @@ describe("accept", function()
         local output, status = support.run([[
             local ffi = require "ffi"
             local ms = require "minisock"
-            ffi.cdef "int fork(void); unsigned alarm(unsigned);"
-            ffi.cdef "int waitpid(int, int *, int); void _exit(int);"
+            local process = require "spec.process"
+            ffi.cdef "int fork(void); void _exit(int);"
+            ffi.cdef "int waitpid(int, int *, int);"
             local server, addr = ms.bind("127.0.0.1", 0)
             local pids = {}
             local function asleep(pid)
@@ -342,7 +343,7 @@ describe("accept", function()
             for i = 1, 2 do
                 pids[i] = ffi.C.fork()
                 if pids[i] == 0 then
-                    ffi.C.alarm(5)
+                    process.alarm(5)
                     local fd, message = ms.accept(server, 500)
                     ffi.C._exit(fd and 1 or message == "accept timeout"
                         and 2 or 3)

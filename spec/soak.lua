@@ -168,8 +168,10 @@ local function check_connection(line, served, found)
     local wrong = fault(c, s)
     if wrong then
         found.losses = found.losses + 1
-        check(found.losses > 10, "connection %s %s; client %s; server %s", id,
-            wrong, line, rest)
+        if found.losses <= 10 then -- which are enough to read
+            check(false, "connection %s %s; client %s; server %s", id, wrong,
+                line, rest)
+        end
     end
     found.connections = found.connections + 1
     found.bytes = found.bytes + c.received + s.received

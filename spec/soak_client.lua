@@ -9,6 +9,7 @@ local ffi = require "ffi"
 local ms = require "minisock"
 local poller = require "minisock.poller"
 local common = require "spec.soak_common"
+local process = require "spec.process"
 
 ms.load()
 local seed = tonumber(arg[2])
@@ -166,7 +167,7 @@ local function connect()
 end
 
 local function show(name)
-    common.say(name, common.memory(), common.count_descriptors(), count, bytes)
+    common.say(name, process.memory(), process.descriptors(), count, bytes)
 end
 
 local function work()

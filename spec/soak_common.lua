@@ -1,8 +1,7 @@
 --- What the soak's server and its clients have in common: what the bytes of a
---- connection are, their sums, pauses, and what a process says of itself.
+--- connection are, their sums, and pauses.
 local bit = require "bit"
 local ffi = require "ffi"
-local lfs = require "lfs"
 local luasocket = require "minisock.luasocket"
 
 local bxor, band, rshift = bit.bxor, bit.band, bit.rshift
@@ -114,28 +113,6 @@ function common.ring(alarms, call)
             end
         end
     end
-end
-
----------------------------------------------------------------------------
--- What a process has
----------------------------------------------------------------------------
-
-function common.count_descriptors()
-    local count = 0
-    for name in lfs.dir("/proc/self/fd") do
-        if tonumber(name) then count = count + 1 end
-    end
-    return count
-end
-
---- KiB of memory, garbage collected.
-function common.memory()
-    collectgarbage()
-    collectgarbage()
-    local file = assert(io.open("/proc/self/status"))
-    local size = file:read("*a"):match("VmRSS:%s+(%d+) kB")
-    file:close()
-    return tonumber(size)
 end
 
 --- Says something to who has started this.

@@ -9,6 +9,7 @@ local ffi = require "ffi"
 local ms = require "minisock"
 local poller = require "minisock.poller"
 local common = require "spec.soak_common"
+local process = require "spec.process"
 
 ms.load()
 math.randomseed(tonumber(arg[2]) + 1)
@@ -137,7 +138,7 @@ local function accept(listener)
 end
 
 local function show(name)
-    common.say(name, common.memory(), common.count_descriptors(), count, bytes)
+    common.say(name, process.memory(), process.descriptors(), count, bytes)
 end
 
 for i = 1, ADDRESSES do

@@ -6,6 +6,7 @@ local assert = require "luassert"
 local bit = require "bit"
 local lfs = require "lfs"
 local ms = require "minisock"
+local proc = require "spec.process"
 
 local support = { luajit = os.getenv("LUAJIT") or "luajit" }
 
@@ -33,13 +34,7 @@ local kept, processes, files
 local before
 
 --- How many descriptors a process has open, this one by default.
-function support.count_descriptors(pid)
-    local count = 0
-    for name in lfs.dir(("/proc/%s/fd"):format(pid or "self")) do
-        if tonumber(name) then count = count + 1 end
-    end
-    return count
-end
+support.count_descriptors = proc.descriptors
 
 --- For before_each. Garbage of an earlier test may hold descriptors, and must
 --- not give them up in the middle of this one.

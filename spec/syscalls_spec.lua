@@ -7,11 +7,10 @@ local ffi = require "ffi"
 local ms = require "minisock"
 
 ffi.cdef [[
-unsigned spec_alarm(unsigned) __asm__("alarm");
 int spec_close(int) __asm__("close");
 int spec_dup2(int, int) __asm__("dup2");
 ]]
-ffi.C.spec_alarm(60)
+require("spec.process").alarm(60)
 
 local function mark() ffi.C.spec_close(-77) end
 
@@ -488,14 +487,7 @@ describe("system calls:", function()
     }
 
     local FAILING_PROGRAM = [==[
-        local lfs = require "lfs"
-        local function descriptors()
-            local count = 0
-            for name in lfs.dir("/proc/self/fd") do
-                if tonumber(name) then count = count + 1 end
-            end
-            return count
-        end
+        local descriptors = require("spec.process").descriptors
         local addr = ms.inetaddr("127.0.0.1", 0)
         local fd = 0
         local before = descriptors()

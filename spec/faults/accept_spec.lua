@@ -12,7 +12,7 @@ local each, hold = faults.each, faults.hold
 -- In a process of its own, whose limit of descriptors goes down and up again.
 local LIMITED = [[
     local ffi = require "ffi"
-    local libraries = require "spec.faults.sockets"
+    local faces = require "spec.faults.faces"
     local ms = require "minisock"
     local owner = require "minisock.owner"
     ms.load()
@@ -35,7 +35,7 @@ local LIMITED = [[
 
 local function run(library, program)
     local output, status = support.run(LIMITED
-        .. ("local library = libraries[%q]\n"):format(library.name)
+        .. ("local library = faces[%q]\n"):format(library.name)
         .. program)
     assert.are.equal(0, status, output)
     return output
@@ -120,7 +120,7 @@ describe("accepting:", function()
 
     it("case 38: the core's and the object's are blocking", function()
         for _, name in ipairs({ "core", "socket" }) do
-            local library = faults.libraries[name]
+            local library = faults.faces[name]
             local server, addr = server_of(library)
             ms.setnonblocking(server:fd(), true)
             support.keep(ms.connect(addr, nil, 2000))
@@ -141,14 +141,14 @@ describe("accepting:", function()
         end
         local sock = hold(socket.tcp())
         assert.are.equal(ms.EINVAL, select(3, sock:accept()))
-        local client = hold(faults.libraries.lsocket.connect(
+        local client = hold(faults.faces.lsocket.connect(
             select(2, faults.listener())))
-        assert.are.equal("EINVAL", faults.libraries.word(
+        assert.are.equal("EINVAL", faults.faces.word(
             (select(2, client.sock:accept()))))
-        local ai = faults.libraries.llsocket.address(
+        local ai = faults.faces.llsocket.address(
             { host = "127.0.0.1", port = 0 }, ms.SOCK_STREAM)
         local unbound = hold(llsocket.socket.new(ai))
-        assert.are.equal("EINVAL", faults.libraries.word(
+        assert.are.equal("EINVAL", faults.faces.word(
             (select(2, unbound:accept()))))
     end)
 

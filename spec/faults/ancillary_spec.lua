@@ -1,5 +1,5 @@
 local faults = require "spec.faults.support"
-local libraries = require "spec.faults.sockets"
+local faces = require "spec.faults.faces"
 local llsocket = require "minisock.llsocket"
 local ms = require "minisock"
 local support = require "spec.support"
@@ -142,7 +142,7 @@ describe("ancillary data:", function()
             select(3, ms.sendmsg(a, { data = "x", fds = fds })))
         local sock = llpair()
         local _, why = sock:sendmsg({ iov = "x", fds = fds })
-        assert.are.equal("EINVAL", libraries.word(why))
+        assert.are.equal("EINVAL", faces.word(why))
     end)
 
     it("case 53: a control message that nobody knows is EINVAL", function()

@@ -1,5 +1,5 @@
 local faults = require "spec.faults.support"
-local libraries = require "spec.faults.sockets"
+local faces = require "spec.faults.faces"
 local llsocket = require "minisock.llsocket"
 local luasocket = require "minisock.luasocket"
 local ms = require "minisock"
@@ -49,10 +49,10 @@ describe("binding, closing and what is left:", function()
         local sock = object()
         assert.is_true(sock:bind("127.0.0.1", 0))
         assert.are.equal(ms.EINVAL, select(3, sock:bind("127.0.0.1", 0)))
-        local udp = hold(libraries.luasocket.receiver(LOOPBACK)).sock
+        local udp = hold(faces.luasocket.receiver(LOOPBACK)).sock
         assert.is_nil((udp:setsockname("127.0.0.1", 0)))
-        local ll = hold(libraries.llsocket.receiver(LOOPBACK)).sock
-        assert.are.equal("EINVAL", libraries.word(ll:bind()))
+        local ll = hold(faces.llsocket.receiver(LOOPBACK)).sock
+        assert.are.equal("EINVAL", faces.word(ll:bind()))
     end)
 
     it("case 70: a listener without an address gets one", function()
@@ -71,8 +71,8 @@ describe("binding, closing and what is left:", function()
         assert.are.equal(ms.EOPNOTSUPP, select(3, ms.listen(fd)))
         assert.are.equal(ms.EOPNOTSUPP,
             select(3, hold(socket.udp()):listen(1)))
-        local ll = hold(libraries.llsocket.receiver(LOOPBACK)).sock
-        assert.are.equal("EOPNOTSUPP", libraries.word(ll:listen()))
+        local ll = hold(faces.llsocket.receiver(LOOPBACK)).sock
+        assert.are.equal("EOPNOTSUPP", faces.word(ll:listen()))
     end)
 
     it("case 71: the core says that it was closed already", function()
@@ -107,7 +107,7 @@ describe("binding, closing and what is left:", function()
     end
 
     it("case 71: a duplicate keeps a connection, up to a shutdown", function()
-        local here, peer = faults.connection(libraries.core)
+        local here, peer = faults.connection(faces.core)
         local copy = support.keep(ms.dup(here:fd()))
         ms.close(here:fd())
         here.close = function() end
@@ -174,7 +174,7 @@ describe("binding, closing and what is left:", function()
             if ask then
                 local name, why = ask(here.sock)
                 assert.is_nil(name)
-                assert.are.equal("ENOTCONN", libraries.word(why))
+                assert.are.equal("ENOTCONN", faces.word(why))
             end
         end)
 
@@ -220,7 +220,7 @@ describe("binding, closing and what is left:", function()
     end)
 
     it("case 77: urgent data is apart, and its mark is told", function()
-        local here, peer = faults.connection(libraries.core)
+        local here, peer = faults.connection(faces.core)
         ms.write(peer, "before")
         ms.sendmsg(peer, { data = "!" }, ms.MSG_OOB)
         ms.write(peer, "after")
@@ -281,14 +281,14 @@ describe("binding, closing and what is left:", function()
             function(library)
                 local output, status = support.run(([[
                     local ffi = require "ffi"
-                    local libraries = require "spec.faults.sockets"
+                    local faces = require "spec.faults.faces"
                     local ms = require "minisock"
                     ffi.cdef "int fork(void); void _exit(int);"
                     ffi.cdef "int waitpid(int, int *, int);"
                     local _exit = ffi.C._exit
                     local server, addr = ms.bind("127.0.0.1", 0)
                     local parts = ms.parseaddr(addr)
-                    local here = libraries[%q].connect({
+                    local here = faces[%q].connect({
                         host = parts.addr, port = parts.port })
                     local peer = ms.accept(server)
                     local child = ffi.C.fork()
@@ -324,7 +324,7 @@ describe("binding, closing and what is left:", function()
     -- Serves a client, closes first, and so leaves the port in TIME_WAIT.
     local function serve(server)
         local place = faults.place(server:fd())
-        local client = support.keep(ms.connect(libraries.raw(place)))
+        local client = support.keep(ms.connect(faces.raw(place)))
         hold(server:accept()):close()
         assert.are.equal("", ms.read(client, 2000))
         ms.close(client)
@@ -349,7 +349,7 @@ describe("binding, closing and what is left:", function()
         end,
         llsocket = function(place)
             local sock = hold(llsocket.socket.new(
-                libraries.llsocket.address(place, ms.SOCK_STREAM)))
+                faces.llsocket.address(place, ms.SOCK_STREAM)))
             sock:reuseaddr(true)
             assert(not sock:bind())
             assert(not sock:listen())
@@ -358,7 +358,7 @@ describe("binding, closing and what is left:", function()
     }
     for name, listen in pairs(REUSE) do
         it("case 80: with SO_REUSEADDR, one of " .. name, function()
-            local library = libraries[name]
+            local library = faces[name]
             local sock, why =
                 library.listen(serve(hold(library.listen(LOOPBACK))))
             assert.is_nil(sock)

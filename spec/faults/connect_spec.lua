@@ -9,7 +9,7 @@ local each, hold = faults.each, faults.hold
 
 -- A listener at an address that was refused a moment ago.
 local function listen_at(place)
-    return support.keep(ms.bind(faults.libraries.raw(place)))
+    return support.keep(ms.bind(faults.faces.raw(place)))
 end
 
 describe("connecting:", function()
@@ -65,7 +65,7 @@ describe("connecting:", function()
         it("case 29: a descriptor that was refused can too, with timeout "
                 .. timeout, function()
             local place = faults.closed_place()
-            local addr = faults.libraries.raw(place)
+            local addr = faults.faces.raw(place)
             local fd = support.keep(ms.socket(ms.AF_INET, ms.SOCK_STREAM))
             for _ = 1, 2 do
                 assert.are.equal(ms.ECONNREFUSED,
@@ -79,10 +79,10 @@ describe("connecting:", function()
     it("case 29: llsocket's can too", function()
         local place = faults.closed_place()
         local sock = hold(llsocket.socket.new(
-            faults.libraries.llsocket.address(place, ms.SOCK_STREAM)))
+            faults.faces.llsocket.address(place, ms.SOCK_STREAM)))
         sock:sndtimeo(2)
         assert.are.equal("ECONNREFUSED",
-            faults.libraries.word(sock:connect()))
+            faults.faces.word(sock:connect()))
         listen_at(place)
         assert.is_nil(sock:connect())
         assert.is_truthy(sock:getpeername())
@@ -92,7 +92,7 @@ describe("connecting:", function()
         function()
             local fd = support.keep(ms.socket(ms.AF_INET,
                 ms.SOCK_STREAM + ms.SOCK_NONBLOCK))
-            local addr = faults.libraries.raw(faults.closed_place())
+            local addr = faults.faces.raw(faults.closed_place())
             for _ = 1, 2 do
                 assert.are.equal(ms.EINPROGRESS,
                     select(3, ms.startconnect(fd, addr)))
@@ -144,7 +144,7 @@ describe("connecting:", function()
     it("case 31: SO_SNDTIMEO ends llsocket's connect", function()
         local place = faults.full_place()
         local sock = hold(llsocket.socket.new(
-            faults.libraries.llsocket.address(place, ms.SOCK_STREAM)))
+            faults.faces.llsocket.address(place, ms.SOCK_STREAM)))
         sock:sndtimeo(0.2)
         local took, problem = support.timed(sock.connect, sock)
         assert.is_nil(problem)
@@ -156,7 +156,7 @@ describe("connecting:", function()
     it("case 32: a connected socket is told, here and by the kernel",
         function()
             local _, place = faults.listener()
-            local addr = faults.libraries.raw(place)
+            local addr = faults.faces.raw(place)
             local fd = support.keep(ms.socket(ms.AF_INET, ms.SOCK_STREAM))
             assert.is_true(ms.connectfd(fd, addr, 2000))
             ms.connectfd(fd, addr, 2000)
@@ -169,16 +169,16 @@ describe("connecting:", function()
     it("case 32: objects pass on that they are connected", function()
         local _, place = faults.listener()
         for _, name in ipairs({ "socket", "luasocket" }) do
-            local sock = hold(faults.libraries[name].connect(place)).sock
+            local sock = hold(faults.faces[name].connect(place)).sock
             sock:connect(place.host, place.port)
             local _, why = sock:connect(place.host, place.port)
-            assert.are.equal("EISCONN", faults.libraries.word(why))
+            assert.are.equal("EISCONN", faults.faces.word(why))
         end
-        local library = faults.libraries.llsocket
+        local library = faults.faces.llsocket
         local sock = hold(library.connect(place)).sock
         local ai = library.address(place, ms.SOCK_STREAM)
         sock:connect(ai)
-        assert.are.equal("EISCONN", faults.libraries.word(sock:connect(ai)))
+        assert.are.equal("EISCONN", faults.faces.word(sock:connect(ai)))
     end)
 
     it("case 32: one while the first is under way is EALREADY", function()
@@ -275,7 +275,7 @@ describe("connecting:", function()
     it("case 35: a longer address than its family needs is the same",
         function()
             local _, place = faults.listener()
-            local addr = faults.libraries.raw(place)
+            local addr = faults.faces.raw(place)
             support.keep(ms.connect(addr .. ("x"):rep(100), nil, 2000))
             assert.are.equal(ms.EINVAL,
                 select(3, ms.connect(addr .. ("x"):rep(300), nil, 2000)))

@@ -5,20 +5,29 @@ local each = faults.each
 
 -- A program under a timer that interrupts what it waits in, compiled or not.
 -- The handler is abs(3), which a signal's number doesn't harm. A forked process
--- has no timer.
+-- has no such timer, and ends by itself.
 local SIGNALS = [[
     local ffi = require "ffi"
     ffi.cdef "int abs(int); void *signal(int, void *);"
     ffi.cdef "int siginterrupt(int, int); int fork(void); void _exit(int);"
     ffi.cdef "int setitimer(int, const long *, long *); int kill(int, int);"
     ffi.cdef "int waitpid(int, int *, int);"
-    local libraries = require "spec.faults.sockets"
+    local faces = require "spec.faults.faces"
     local ms = require "minisock"
     local now = require("minisock.cdefs").shim.minisock_now
+    local process = require "spec.process"
     ffi.C.signal(14, ffi.cast("void *", ffi.C.abs))
     ffi.C.siginterrupt(14, 1)
     local function interrupt()
         ffi.C.setitimer(0, ffi.new("long[4]", 0, 5000, 0, 5000), nil)
+    end
+    local function fork()
+        local pid = ffi.C.fork()
+        if pid == 0 then
+            ffi.C.signal(14, nil)
+            process.alarm(40)
+        end
+        return pid
     end
     local function listen(opts)
         local fd, addr = ms.bind("127.0.0.1", 0, opts)
@@ -45,10 +54,13 @@ local SIGNALS = [[
     end
 ]]
 
+-- A deadline that starts anew with each signal would never come.
 local function run(library, program)
-    local output, status = support.run(SIGNALS
-        .. ("local library = libraries[%q]\n"):format(library.name)
+    local name = support.spit(support.tmpname(), SIGNALS
+        .. ("local library = faces[%q]\n"):format(library.name)
         .. program)
+    local output, status =
+        support.shell(("timeout 60 %s %s"):format(support.luajit, name))
     assert.are.equal(0, status, output)
     return output
 end
@@ -79,8 +91,8 @@ describe("EINTR:", function()
         ["lsocket's select"] =
             "require('minisock.lsocket').select({ sock }, 0.15)",
     }) do
-        local library = name:find("^lsocket") and faults.libraries.lsocket
-            or faults.libraries.luasocket
+        local library = name:find("^lsocket") and faults.faces.lsocket
+            or faults.faces.luasocket
         it("case 2: deadlines don't start anew, of " .. name, function()
             assert.are.equal("in time\n", run(library, ([[
                 local here = connection(library)
@@ -105,7 +117,7 @@ describe("EINTR:", function()
     each("case 3: and to its end", "connect", function(library)
         assert.are.equal("ping\n", run(library, [[
             local place, fd = full_place()
-            local child = ffi.C.fork()
+            local child = fork()
             if child == 0 then
                 ms.msleep(100)
                 while ms.accept(fd, 10000) do end
@@ -138,7 +150,7 @@ describe("EINTR:", function()
                 local pieces = {}
                 for i = 1, 2^17 do pieces[i] = ("%08d"):format(i) end
                 local data = table.concat(pieces)
-                local reader = ffi.C.fork()
+                local reader = fork()
                 if reader == 0 then
                     here:close()
                     local got = {}
@@ -201,13 +213,13 @@ describe("EINTR:", function()
             "connect", function(library)
                 local name = support.spit(dir .. "/close.lua", ([[
                     local ffi = require "ffi"
-                    local libraries = require "spec.faults.sockets"
+                    local faces = require "spec.faults.faces"
                     local ms = require "minisock"
                     ffi.cdef "int armed, closed;"
                     local server, addr = ms.bind("127.0.0.1", 0)
                     local place = ms.parseaddr(addr)
                     place.host = place.addr
-                    local here = libraries[%q].connect(place)
+                    local here = faces[%q].connect(place)
                     local fd = here:fd()
                     local object = type(here.sock) == "table"
                     ffi.C.armed = fd

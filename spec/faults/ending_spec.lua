@@ -68,7 +68,7 @@ describe("ends of connections:", function()
     it("case 15: luasocket's *a tells a reset from the end", function()
         for _, reset in ipairs({ true, false }) do
             local here, peer =
-                faults.connection(faults.libraries.luasocket)
+                faults.connection(faults.faces.luasocket)
             ms.write(peer, "part")
             support.wait_for("data", function()
                 return here.sock:receive(0) == ""
@@ -98,7 +98,7 @@ describe("ends of connections:", function()
         end,
     }) do
         it("case 15: a reset is told once by " .. name, function()
-            local here, peer = faults.connection(faults.libraries.core)
+            local here, peer = faults.connection(faults.faces.core)
             faults.reset(peer)
             faults.settle(here:fd())
             local result, _, code = call(here:fd())
@@ -122,7 +122,7 @@ describe("ends of connections:", function()
 
     it("case 16: readline and readexactly keep it for another try", function()
         for _, call in ipairs({ "readline", "readexactly" }) do
-            local here, peer = faults.connection(faults.libraries.socket)
+            local here, peer = faults.connection(faults.faces.socket)
             ms.write(peer, "last words")
             faults.reset(peer)
             faults.settle(here:fd(), ms.POLLRDHUP)
@@ -135,7 +135,7 @@ describe("ends of connections:", function()
 
     it("case 16: resty and luasocket give it beside the reason", function()
         for _, name in ipairs({ "resty", "luasocket" }) do
-            local here, peer = faults.connection(faults.libraries[name])
+            local here, peer = faults.connection(faults.faces[name])
             ms.write(peer, "last words")
             faults.reset(peer)
             faults.settle(here:fd(), ms.POLLRDHUP)
@@ -189,7 +189,7 @@ describe("ends of connections:", function()
 
     -- With the events 0, all that can come is HUP.
     it("case 19: HUP comes unasked, by all that poll", function()
-        local here, peer = faults.connection(faults.libraries.core)
+        local here, peer = faults.connection(faults.faces.core)
         here:finish()
         ms.shutdown(peer, ms.SHUT_WR)
         local set = pollset.new()
@@ -212,7 +212,7 @@ describe("ends of connections:", function()
     }) do
         it("case 19: HUP is something to read by select of " .. name,
             function()
-                local library = faults.libraries[name]
+                local library = faults.faces[name]
                 local here, peer = faults.connection(library)
                 here:finish()
                 ms.shutdown(peer, ms.SHUT_WR)
@@ -252,7 +252,7 @@ describe("ends of connections:", function()
 
     it("case 21: a shutdown after a reset fails", function()
         for _, name in ipairs({ "core", "socket" }) do
-            local here, peer = faults.connection(faults.libraries[name])
+            local here, peer = faults.connection(faults.faces[name])
             faults.reset(peer)
             faults.settle(here:fd())
             assert.are.equal(ms.ENOTCONN, select(3, here:finish()))
@@ -277,12 +277,12 @@ describe("ends of connections:", function()
         end)
 
     it("case 21: llsocket tells of the shutdown, and closes", function()
-        local here, peer = faults.connection(faults.libraries.llsocket)
+        local here, peer = faults.connection(faults.faces.llsocket)
         local fd = here:fd()
         faults.reset(peer)
         faults.settle(fd)
         assert.are.equal("ENOTCONN",
-            faults.libraries.word(here.sock:close(ms.SHUT_RDWR)))
+            faults.faces.word(here.sock:close(ms.SHUT_RDWR)))
         assert.are.equal(-1, here:fd())
         assert.are.equal(ms.EBADF, select(3, ms.getsockname(fd)))
     end)

@@ -2,18 +2,19 @@
 --- that the kernel refuses: each in a process of its own, which can't be told
 --- to allow them again. Runs under interpose.c. Prints a line for each.
 local ffi = require "ffi"
-local lfs = require "lfs"
 local ms = require "minisock"
+local process = require "spec.process"
 
 ffi.cdef [[
 int faults_refuse(const char *, int);
 int inner_fork(void) __asm__("fork");
 int inner_waitpid(int, int *, int) __asm__("waitpid");
 void inner_exit(int) __asm__("_exit");
-unsigned inner_alarm(unsigned) __asm__("alarm");
 ]]
 
 local C = ffi.C
+
+process.alarm(120)
 
 local function resolve(timeout)
     return function()
@@ -39,15 +40,9 @@ local CASES = {
     { "recvmsg", "ENOBUFS ENOMEM EPERM", INTERFACES },
 }
 
-local function descriptors()
-    local names = {}
-    for name in lfs.dir("/proc/self/fd") do names[#names + 1] = name end
-    return #names
-end
-
 -- What is wrong, or nothing.
 local function try(call, errno, act)
-    local before = descriptors()
+    local before = process.descriptors()
     if C.faults_refuse(call, ms[errno]) ~= 0 then return "not refused" end
     local found, message, code = act()
     if found then return "it succeeded" end
@@ -56,7 +51,9 @@ local function try(call, errno, act)
     end
     -- The resolver has codes of its own.
     if code > 0 and code ~= ms[errno] then return "another code: " .. code end
-    if descriptors() ~= before then return "a descriptor is left open" end
+    if process.descriptors() ~= before then
+        return "a descriptor is left open"
+    end
     if not ms.getaddrinfo("127.0.0.1", 80, { timeout = 0 }) then
         return "no digits afterwards"
     end
@@ -68,7 +65,7 @@ for _, case in ipairs(CASES) do
             io.stdout:flush()
             local pid = C.inner_fork()
             if pid == 0 then
-                C.inner_alarm(20)
+                process.alarm(20)
                 local ran, problem = pcall(try, case[1], errno, act)
                 if not ran or problem then
                     print(("wrong %s: %s %s: %s")

@@ -1,5 +1,5 @@
 local faults = require "spec.faults.support"
-local libraries = require "spec.faults.sockets"
+local faces = require "spec.faults.faces"
 local llsocket = require "minisock.llsocket"
 local lsocket = require "minisock.lsocket"
 local luasocket = require "minisock.luasocket"
@@ -136,7 +136,7 @@ describe("IPv6 and names:", function()
         place.host = "::ffff:127.0.0.1"
         for _, name in ipairs({ "core", "socket", "resty", "lsocket",
             "llsocket" }) do
-            hold(libraries[name].connect(place))
+            hold(faces[name].connect(place))
         end
     end)
 

@@ -1,7 +1,6 @@
 --- The operations of the core, for the fault matrix.
 local ffi = require "ffi"
 local batch = require "minisock.batch"
-local libraries = require "spec.faults.libraries"
 local ms = require "minisock"
 local operations = require "spec.faults.operations"
 local poller = require "minisock.poller"
@@ -9,7 +8,7 @@ local pollset = require "minisock.pollset"
 local situations = require "spec.faults.situations"
 
 local add = operations.of("core")
-local DATA, WAIT = situations.DATA, libraries.WAIT
+local DATA, WAIT = situations.DATA, situations.WAIT
 local FOREVER = math.huge
 local THREE = { "012", "3456789", "" }
 

@@ -1,10 +1,10 @@
 --- The operations of minisock.llsocket, for the fault matrix.
 local ffi = require "ffi"
-local libraries = require "spec.faults.libraries"
 local llsocket = require "minisock.llsocket"
 local ms = require "minisock"
 local operations = require "spec.faults.operations"
 local situations = require "spec.faults.situations"
+local verdicts = require "spec.faults.verdicts"
 
 local add = operations.of("llsocket")
 local DATA = situations.DATA
@@ -97,7 +97,7 @@ end, {
         if results[1] then
             results = { n = 2, t.sock:recv() }
         end
-        return libraries.llsocket.told(results, code)
+        return verdicts.llsocket.told(results, code)
     end,
 })
 add("reading", "recvfrom", function(t) return t.sock:recvfrom() end,

@@ -1,12 +1,11 @@
 --- The operations of minisock.lsocket, for the fault matrix.
-local libraries = require "spec.faults.libraries"
 local lsocket = require "minisock.lsocket"
 local ms = require "minisock"
 local operations = require "spec.faults.operations"
 local situations = require "spec.faults.situations"
 
 local add = operations.of("lsocket")
-local DATA, WAIT = situations.DATA, libraries.WAIT / 1000
+local DATA, WAIT = situations.DATA, situations.WAIT / 1000
 
 local OUT = { socket = "EMFILE ENFILE", accept4 = "EMFILE ENFILE" }
 

@@ -1,5 +1,4 @@
 --- The operations of minisock.luasocket, for the fault matrix.
-local libraries = require "spec.faults.libraries"
 local luasocket = require "minisock.luasocket"
 local ms = require "minisock"
 local operations = require "spec.faults.operations"
@@ -7,7 +6,7 @@ local situations = require "spec.faults.situations"
 local unix = require "minisock.luasocket.unix"
 
 local add = operations.of("luasocket")
-local DATA, WAIT = situations.DATA, libraries.WAIT / 1000
+local DATA, WAIT = situations.DATA, situations.WAIT / 1000
 
 local OUT = { socket = "EMFILE ENFILE", accept4 = "EMFILE ENFILE" }
 local IGNORED = "fcntl fcntl64 ioctl setsockopt"

@@ -1,12 +1,11 @@
 --- The operations of minisock.resty, for the fault matrix.
-local libraries = require "spec.faults.libraries"
 local ms = require "minisock"
 local operations = require "spec.faults.operations"
 local resty = require "minisock.resty"
 local situations = require "spec.faults.situations"
 
 local add = operations.of("resty")
-local DATA, WAIT = situations.DATA, libraries.WAIT
+local DATA, WAIT = situations.DATA, situations.WAIT
 
 local OUT = { socket = "EMFILE ENFILE" }
 local IGNORED = "fcntl fcntl64 ioctl"

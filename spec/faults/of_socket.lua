@@ -1,12 +1,11 @@
 --- The operations of minisock.socket, for the fault matrix.
-local libraries = require "spec.faults.libraries"
 local ms = require "minisock"
 local operations = require "spec.faults.operations"
 local situations = require "spec.faults.situations"
 local socket = require "minisock.socket"
 
 local add = operations.of("socket")
-local DATA, WAIT = situations.DATA, libraries.WAIT / 1000
+local DATA, WAIT = situations.DATA, situations.WAIT / 1000
 
 -- Of one that can't be had, the garbage collector may give back another.
 local OUT = { socket = "EMFILE ENFILE", accept4 = "EMFILE ENFILE" }

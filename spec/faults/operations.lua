@@ -21,8 +21,8 @@
 --- received, how many bytes it sent, which datagrams
 --- told: in place of the library's
 --- before, after: what else is prepared, and put away
-local libraries = require "spec.faults.libraries"
 local situations = require "spec.faults.situations"
+local verdicts = require "spec.faults.verdicts"
 
 local operations = {}
 
@@ -31,7 +31,7 @@ local operations = {}
 ---@param library string
 ---@return function add
 function operations.of(library)
-    assert(libraries[library], library)
+    assert(verdicts[library], library)
     return function(situation, name, act, options)
         local op = options or {}
         op.library, op.situation = library, situations[situation]

@@ -51,7 +51,7 @@ describe("partial I/O:", function()
     end
 
     it("case 7: write gives a count, then EAGAIN", function()
-        local here, peer = faults.connection(faults.libraries.core)
+        local here, peer = faults.connection(faults.faces.core)
         local fd = here:fd()
         ms.setsockopt(fd, "SO_SNDBUF", 4096)
         ms.setnonblocking(fd, true)

@@ -160,7 +160,7 @@ describe("poll:", function()
     for name, wait in pairs(WAITS) do
         it("case 26: a very long timeout isn't a short one, of " .. name,
             function()
-                local here = hold(faults.libraries.core.connect(ticker()))
+                local here = hold(faults.faces.core.connect(ticker()))
                 for _, timeout in ipairs(LONG) do
                     ms.read(here:fd(), 0) -- what is there already
                     assert.is_truthy(wait(here:fd(), timeout), timeout)

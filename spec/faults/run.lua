@@ -2,11 +2,11 @@
 --- how many faults were injected, and one for each thing that went wrong.
 local ffi = require "ffi"
 local errnos = require "spec.faults.errnos"
-local lfs = require "lfs"
-local libraries = require "spec.faults.libraries"
 local matrix = require "spec.faults.matrix"
 local ms = require "minisock"
+local process = require "spec.process"
 local situations = require "spec.faults.situations"
+local verdicts = require "spec.faults.verdicts"
 
 ffi.cdef [[
 void faults_reset(void);
@@ -17,7 +17,6 @@ int faults_hits(int);
 const char *faults_name(int);
 int faults_seen(int);
 int faults_bad_closes(void);
-unsigned spec_faults_alarm(unsigned) __asm__("alarm");
 ]]
 
 local C = ffi.C
@@ -26,16 +25,8 @@ local EVER = 2^31 - 1
 local CAP = 4
 
 io.stdout:setvbuf("line")
-C.spec_faults_alarm(120)
+process.alarm(120)
 ms.load()
-
-local function descriptors()
-    local count = 0
-    for name in lfs.dir("/proc/self/fd") do
-        if tonumber(name) then count = count + 1 end
-    end
-    return count
-end
 
 local function code_of(name)
     return assert(ms[name], name)
@@ -105,9 +96,8 @@ end
 
 -- Raises what is wrong.
 local function judge(op, test, results, code)
-    local library = libraries[op.library]
     local done = is_done(op, results)
-    local told = op.told or library.told
+    local told = op.told or verdicts[op.library].told
     if code and not told(results, code, op.call, test) then
         error(("expected the error %d, got %s"):format(code, show(results)), 0)
     elseif not code and not done then
@@ -119,8 +109,8 @@ end
 
 -- One run. Returns what is wrong, and how often each call was made.
 local function run(op, faults, cap)
-    local before = descriptors()
-    local test = situations.new(libraries[op.library])
+    local before = process.descriptors()
+    local test = situations.new(op.library)
     op.situation.prepare(test, op)
     if op.before then op.before(test) end
     local results, ran, problem = act(op, test, faults, cap)
@@ -137,7 +127,7 @@ local function run(op, faults, cap)
         ran, problem = false, "something was closed that wasn't open"
     end
     test:close_all()
-    local left = descriptors() - before
+    local left = process.descriptors() - before
     if ran and left ~= 0 then
         ran, problem = false, left .. " descriptors are left open"
     end

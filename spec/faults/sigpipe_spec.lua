@@ -7,7 +7,7 @@ local each = faults.each
 -- What a program does that sends to a peer that is gone. nginx ignores SIGPIPE;
 -- here it is as in a plain program, whoever runs the specs.
 local GONE = [[
-    local libraries = require "spec.faults.sockets"
+    local faces = require "spec.faults.faces"
     local ms = require "minisock"
     local ffi = require "ffi"
     ffi.cdef "void *signal(int, void *);"
@@ -40,14 +40,14 @@ describe("SIGPIPE", function()
     it("case 11: kills who sends without MSG_NOSIGNAL", function()
         local _, status = support.run(GONE .. [[
             ffi.cdef "long write(int, const char *, size_t);"
-            ffi.C.write(gone(libraries.core):fd(), "x", 1)
+            ffi.C.write(gone(faces.core):fd(), "x", 1)
         ]])
         assert.are.equal(128 + 13, status)
     end)
 
     each("case 11: kills no sender", "connect", function(library)
         survive(([[
-            local here = gone(libraries[%q])
+            local here = gone(faces[%q])
             local sent, why = here:send("x")
             io.write(why == "closed" and "EPIPE" or tostring(why))
         ]]):format(library.name))
@@ -70,7 +70,7 @@ describe("SIGPIPE", function()
     }) do
         it("case 11: kills nobody who calls " .. name, function()
             survive(([[
-                local fd = gone(libraries.core):fd()
+                local fd = gone(faces.core):fd()
                 local result, message, code = %s
                 io.write(code == ms.EPIPE and "EPIPE" or tostring(message))
             ]]):format(call))
@@ -86,7 +86,7 @@ describe("SIGPIPE", function()
                         text:match("SigCgt:%%s*(%%x+)")
                 end
                 local ignored, caught = dispositions()
-                local libraries = require "spec.faults.sockets"
+                local faces = require "spec.faults.faces"
                 local ms = require "minisock"
                 ms.load()
                 for _, name in ipairs { "batch", "poller", "pollset" } do
@@ -94,7 +94,7 @@ describe("SIGPIPE", function()
                 end
                 local server, addr = ms.bind("127.0.0.1", 0)
                 local parts = ms.parseaddr(addr)
-                for _, library in ipairs(libraries.list) do
+                for _, library in ipairs(faces.list) do
                     local here = library.connect({
                         host = parts.addr, port = parts.port })
                     ms.shutdown(here:fd())

@@ -2,10 +2,11 @@
 --- it, be it that it succeeded or that it failed: every byte is where it should
 --- be, once, and what was open is of use.
 local ffi = require "ffi"
-local libraries = require "spec.faults.libraries"
+local faces = require "spec.faults.faces"
 local ms = require "minisock"
+local verdicts = require "spec.faults.verdicts"
 
-local WAIT = libraries.WAIT
+local WAIT = 2000 -- ms
 
 if not pcall(ffi.typeof, "struct spec_faults_situations") then
     ffi.cdef [[
@@ -15,9 +16,10 @@ if not pcall(ffi.typeof, "struct spec_faults_situations") then
 end
 
 ---@class spec.faults.test
----@field library spec.faults.library
+---@field face table of spec.faults.faces
+---@field verdict spec.faults.verdict
 ---@field open function[] what closes what is open
----@field sock any the object, or descriptor, that the operation is about
+---@field sock any the library's own socket that the operation is about
 ---@field peer integer a descriptor
 local Test = {}
 Test.__index = Test
@@ -29,24 +31,30 @@ function Test:keep(fd, ...)
     return fd, ...
 end
 
---- The same, of an object of the library's.
+--- The same, of a socket of the library's.
 function Test:hold(sock, ...)
     assert(sock, (...))
-    self.open[#self.open + 1] = function() self.library.close(sock) end
+    self.open[#self.open + 1] = function() self:close(sock) end
     return sock, ...
+end
+
+function Test:close(sock)
+    self.face.of(sock):close()
 end
 
 function Test:close_all()
     for i = #self.open, 1, -1 do self.open[i]() end
 end
 
-local situations = { DATA = "0123456789" }
+local situations = { DATA = "0123456789", WAIT = WAIT }
 local DATA = situations.DATA
 
----@param library spec.faults.library
+---@param library string
 ---@return spec.faults.test
 function situations.new(library)
-    return setmetatable({ library = library, open = {} }, Test)
+    return setmetatable({
+        face = faces[library], verdict = verdicts[library], open = {},
+    }, Test)
 end
 
 -- Reads from a descriptor up to an end mark, or to the end of the stream.
@@ -66,23 +74,25 @@ local function equal(expected, actual, what)
     end
 end
 
-local function talks(test, sock, peer)
-    assert(test.library.send(sock, "ping"))
+local function hear(expected, listener, what)
     local heard = ""
-    while #heard < 4 do heard = heard .. assert(ms.read(peer, WAIT)) end
-    equal("ping", heard, "sent afterwards")
-    assert(ms.sendall(peer, "pong", WAIT))
-    heard = ""
-    while #heard < 4 do
-        heard = heard .. assert(test.library.receive(sock))
-    end
-    equal("pong", heard, "received afterwards")
+    while #heard < #expected do heard = heard .. assert(listener:recv()) end
+    equal(expected, heard, what)
+end
+
+local function talks(test, sock, peer)
+    local here, there = test.face.of(sock), faces.core.of(peer)
+    assert(here:send("ping"))
+    hear("ping", there, "sent afterwards")
+    assert(there:send("pong"))
+    hear("pong", here, "received afterwards")
 end
 
 local function connect(test)
     local server, addr = test:keep(ms.bind("127.0.0.1", 0))
     test.port = ms.parseaddr(addr).port
-    test.sock = test:hold(test.library.connect(test.port))
+    local place = { host = "127.0.0.1", port = test.port }
+    test.sock = test:hold(assert(test.face.connect(place, WAIT)).sock)
     test.peer = test:keep(ms.accept(server, WAIT))
 end
 
@@ -90,7 +100,7 @@ end
 situations.making = {
     prepare = function() end,
     settle = function(test, results, done)
-        if done then test.library.close(results[1]) end
+        if done then test:close(results[1]) end
     end,
 }
 
@@ -120,17 +130,18 @@ situations.reading = {
         assert(ms.sendall(test.peer, DATA))
     end,
     settle = function(test, results, done, op)
-        local partial = test.library.partial
+        local here = test.face.of(test.sock)
+        local partial = test.verdict.partial
         local seen = op.got and op.got(results, test)
             or done and results[1] or partial and partial(results) or ""
-        if not done and test.library.fatal then
+        if not done and test.verdict.fatal then
             equal(DATA:sub(1, #seen), seen, "read")
-            equal(nil, test.library.receive(test.sock), "read afterwards")
+            equal(nil, (here:recv()), "read afterwards")
             return
         end
         assert(ms.sendall(test.peer, "!"))
         while seen:sub(-1) ~= "!" do
-            seen = seen .. assert(test.library.receive(test.sock))
+            seen = seen .. assert(here:recv())
         end
         equal(DATA .. "!", seen, "read in all")
         talks(test, test.sock, test.peer)
@@ -147,17 +158,18 @@ situations.reading_to_the_end = {
         assert(ms.shutdown(test.peer, ms.SHUT_WR))
     end,
     settle = function(test, results, done, op)
-        local partial = test.library.partial
+        local here = test.face.of(test.sock)
+        local partial = test.verdict.partial
         local seen = op.got and op.got(results, test)
             or done and results[1] or partial and partial(results) or ""
         local whole = DATA .. "\n"
         if done then whole = op.whole or whole end
-        if not done and not test.library.fatal then
+        if not done and not test.verdict.fatal then
             local more
             repeat
-                more = test.library.receive(test.sock)
+                more = here:recv()
                 seen = seen .. (more or "")
-            until not more or more == ""
+            until not more
             equal(whole, seen, "read in all")
         else
             equal(done and whole or whole:sub(1, #seen), seen, "read")
@@ -171,11 +183,11 @@ local function settle_writing(test, results, done, op)
     if done then
         sent = op.count and op.count(results) or results[1]
     else
-        sent = test.library.sent and test.library.sent(results) or nil
+        sent = test.verdict.sent and test.verdict.sent(results) or nil
     end
-    local dead = not done and test.library.fatal
-    if not dead then assert(test.library.send(test.sock, "!")) end
-    test.library.close(test.sock)
+    local dead = not done and test.verdict.fatal
+    if not dead then assert(test.face.of(test.sock):send("!")) end
+    test:close(test.sock)
     local seen = read_to(test.peer)
     if not dead then
         equal("!", seen:sub(-1), "the last byte")

@@ -1,12 +1,12 @@
 --- What the specs of the case table share: each case is put to every library
---- that it is for. Stands on spec.support and spec.faults.sockets.
+--- that it is for. Stands on spec.support and spec.faults.faces.
 local busted = require "busted"
 local bit = require "bit"
-local libraries = require "spec.faults.sockets"
+local faces = require "spec.faults.faces"
 local ms = require "minisock"
 local support = require "spec.support"
 
-local faults = { libraries = libraries }
+local faults = { faces = faces }
 
 local held
 
@@ -36,15 +36,21 @@ end
 ---@param test function is called with the library
 ---@param except? string names of libraries that it isn't for
 function faults.each(name, needs, test, except)
-    for _, library in ipairs(libraries.list) do
-        local wanted = not (except or ""):find("%f[%w]" .. library.name
-            .. "%f[%W]")
-        if library[needs] and wanted then
+    local left_out, count = {}, 0
+    for other in (except or ""):gmatch("%w+") do left_out[other] = true end
+    for _, library in ipairs(faces.list) do
+        if left_out[library.name] then
+            left_out[library.name] = nil
+        elseif library[needs] then
+            count = count + 1
             busted.it(("%s (%s)"):format(name, library.name), function()
                 test(library)
             end)
         end
     end
+    local unknown = next(left_out)
+    assert(not unknown, "no library is called " .. tostring(unknown))
+    assert(count > 0, "no library has " .. needs)
 end
 
 --- The place of a descriptor's own address, as libraries have it.

@@ -4,7 +4,7 @@ local ms = require "minisock"
 local support = require "spec.support"
 
 local each, hold = faults.each, faults.hold
-local libraries = faults.libraries
+local faces = faults.faces
 local TEXT = ("0123456789"):rep(10)
 
 -- A library's socket that has sent to a descriptor, and is known to it.
@@ -63,7 +63,7 @@ describe("UDP:", function()
     }) do
         it("case 41: that something was cut is told by " .. name, function()
             local here, fd, addr = acquainted(
-                name:find("^ll") and libraries.llsocket or libraries.core)
+                name:find("^ll") and faces.llsocket or faces.core)
             for _, size in ipairs({ 100, 10 }) do
                 ms.sendto(fd, addr, TEXT:sub(1, size))
                 local data, cut = receive(here)
@@ -109,7 +109,7 @@ describe("UDP:", function()
     -- sendto of each, since only the connected can be told.
     local SENDTO = {
         core = function(here, place)
-            return ms.sendto(here:fd(), libraries.raw(place), "x")
+            return ms.sendto(here:fd(), faces.raw(place), "x")
         end,
         socket = function(here, place)
             return here.sock:sendto("x", place.host, place.port)
@@ -122,7 +122,7 @@ describe("UDP:", function()
         end,
         llsocket = function(here, place)
             return here.sock:sendto("x",
-                libraries.llsocket.address(place, ms.SOCK_DGRAM))
+                faces.llsocket.address(place, ms.SOCK_DGRAM))
         end,
     }
     each("case 43: who isn't connected is never told", "receiver",

@@ -1,6 +1,6 @@
 local faults = require "spec.faults.support"
 local lfs = require "lfs"
-local libraries = require "spec.faults.sockets"
+local faces = require "spec.faults.faces"
 local ms = require "minisock"
 local support = require "spec.support"
 
@@ -162,7 +162,7 @@ describe("Unix sockets:", function()
     each("case 61: for room in a full queue it waits, to its deadline",
         "connect", function(library)
             local server, place = faults.unix_listener({ backlog = 0 })
-            support.keep(ms.connect(libraries.raw(place)))
+            support.keep(ms.connect(faces.raw(place)))
             local took, sock, why =
                 support.timed(library.connect, place, 100)
             assert.is_nil(sock)

@@ -1,15 +1,7 @@
---- Each of the libraries that minisock is: how its objects are made, talk and
---- are closed, and how it tells of a failure.
-local clock = require "minisock.clock"
+--- How each of minisock's libraries tells of a failure in the fault matrix.
 local errors = require "minisock.errors"
-local llsocket = require "minisock.llsocket"
-local lsocket = require "minisock.lsocket"
-local luasocket = require "minisock.luasocket"
 local ms = require "minisock"
-local resty = require "minisock.resty"
 local socket = require "minisock.socket"
-
-local WAIT = 2000 -- ms
 
 -- The system's words for an errno, or the resolver's for an EAI code.
 local function text(code)
@@ -17,22 +9,14 @@ local function text(code)
     return errors.text(code)
 end
 
----@class spec.faults.library
----@field connect function a client, of a port of loopback
----@field send function all of a string
----@field receive function some bytes
----@field close function
+---@class spec.faults.verdict
 ---@field told function whether results say that there was such an error
 ---@field partial? function what a failed call has read before
 ---@field sent? function how many bytes a failed call has sent before
 ---@field fatal? boolean after a failure a connection is of no more use
-local libraries = {}
+local verdicts = {}
 
-libraries.core = {
-    connect = function(port) return ms.connect("127.0.0.1", port, WAIT) end,
-    send = function(fd, data) return ms.sendall(fd, data, WAIT) end,
-    receive = function(fd) return ms.read(fd, WAIT) end,
-    close = ms.close,
+verdicts.core = {
     told = function(results, code, call)
         local start = ("%s error: %d "):format(call, code)
         return results[1] == nil and results[3] == code
@@ -41,16 +25,7 @@ libraries.core = {
     sent = function(results) return results[4] end,
 }
 
-libraries.socket = {
-    connect = function(port)
-        local sock = assert(socket.tcp())
-        sock:settimeout(WAIT / 1000)
-        assert(sock:connect("127.0.0.1", port))
-        return sock
-    end,
-    send = function(sock, data) return sock:write(data) end,
-    receive = function(sock) return sock:read(4096) end,
-    close = function(sock) sock:close() end,
+verdicts.socket = {
     told = function(results, code, call)
         local words = text(code)
         if call == "write" and (code == ms.EPIPE or code == ms.ECONNRESET) then
@@ -80,16 +55,7 @@ local LUASOCKET_WORDS = {
     [ms.EAI_SERVICE] = "service not supported for socket type",
 }
 
-libraries.luasocket = {
-    connect = function(port)
-        local sock = luasocket.tcp()
-        sock:settimeout(WAIT / 1000)
-        assert(sock:connect("127.0.0.1", port))
-        return sock
-    end,
-    send = function(sock, data) return sock:send(data) end,
-    receive = function(sock) return sock:receive(1) end,
-    close = function(sock) sock:close() end,
+verdicts.luasocket = {
     told = function(results, code)
         return results[1] == nil
             and (results[2] == (LUASOCKET_WORDS[code] or text(code))
@@ -99,16 +65,7 @@ libraries.luasocket = {
     sent = function(results) return results[3] end,
 }
 
-libraries.resty = {
-    connect = function(port)
-        local sock = resty.tcp()
-        sock:settimeout(WAIT)
-        assert(sock:connect("127.0.0.1", port))
-        return sock
-    end,
-    send = function(sock, data) return sock:send(data) end,
-    receive = function(sock) return sock:receiveany(4096) end,
-    close = function(sock) sock:close() end,
+verdicts.resty = {
     told = function(results, code)
         local words = text(code)
         if code < 0 then
@@ -124,36 +81,14 @@ libraries.resty = {
     fatal = true,
 }
 
-libraries.lsocket = {
-    connect = function(port)
-        return lsocket.connect("tcp", "127.0.0.1", port)
-    end,
-    send = function(sock, data)
-        lsocket.select(nil, { sock }, WAIT / 1000)
-        return sock:send(data)
-    end,
-    receive = function(sock)
-        lsocket.select({ sock }, WAIT / 1000)
-        return sock:recv()
-    end,
-    close = function(sock) sock:close() end,
+verdicts.lsocket = {
     told = function(results, code)
         if code == ms.EAGAIN then return results[1] == false end
         return results[1] == nil and results[2] == text(code)
     end,
 }
 
-libraries.llsocket = {
-    connect = function(port)
-        local ai = assert(llsocket.inet.getaddrinfo("127.0.0.1",
-            tostring(port), ms.SOCK_STREAM, nil, ms.AI_NUMERICHOST))[1]
-        local sock = assert(llsocket.socket.new(ai))
-        assert(sock:connect() == nil)
-        return sock
-    end,
-    send = function(sock, data) return sock:send(data) end,
-    receive = function(sock) return sock:recv() end,
-    close = function(sock) sock:close() end,
+verdicts.llsocket = {
     -- The message is the last value, or the only one. "again" stands for
     -- EAGAIN; no values at all for a peer that has closed.
     told = function(results, code)
@@ -167,7 +102,4 @@ libraries.llsocket = {
     end,
 }
 
-libraries.WAIT = WAIT
-libraries.now = clock.now
-
-return libraries
+return verdicts

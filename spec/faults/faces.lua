@@ -5,7 +5,8 @@
 ---
 --- What fails gives nil and a word: "end" of the stream, "timeout", "again",
 --- "closed" (LuaSocket's word for several things), or an errno's name. A place
---- is { host =, port = } or { path = }.
+--- is { host =, port = } or { path = }. `of` gives this face to a socket of the
+--- library's own, which is its field `sock`.
 local ms = require "minisock"
 local errors = require "minisock.errors"
 local llsocket = require "minisock.llsocket"
@@ -17,7 +18,7 @@ local socket = require "minisock.socket"
 
 local SHUT_WR = ms.SHUT_WR
 
-local libraries = {}
+local faces = {}
 
 -- Names of errnos, by number and by the system's words: drop-ins have words
 -- alone, some in small letters.
@@ -44,7 +45,7 @@ local function word(message, code)
     return message == socket.ERROR_TIMEOUT and "timeout"
         or code and NAMES[code] or NAMES[message] or message
 end
-libraries.word = word
+faces.word = word
 
 --- The raw address of a place.
 local function raw(place)
@@ -52,7 +53,7 @@ local function raw(place)
     return ms.inetaddr(place.host, place.port)
         or assert(ms.inet6addr(place.host, place.port))
 end
-libraries.raw = raw
+faces.raw = raw
 
 local function seconds(timeout)
     return timeout and timeout / 1000
@@ -77,6 +78,7 @@ local function close(self) self.sock:close() end
 local core = { name = "core" }
 local Core = { timeout = 5000 }
 local core_socket = class(Core)
+core.of = core_socket
 
 function Core:settimeout(timeout) self.timeout = timeout end
 function Core:fd() return self.sock end
@@ -139,6 +141,7 @@ function core.receiver(place) return core_datagrams(ms.bindfd, place) end
 local objects = { name = "socket" }
 local Object = { close = close }
 local object_socket = class(Object)
+objects.of = object_socket
 
 function Object:settimeout(timeout)
     self.sock:settimeout(seconds(timeout))
@@ -211,6 +214,7 @@ end
 local luasockets = { name = "luasocket" }
 local LuaSocket = { close = close }
 local luasocket_socket = class(LuaSocket)
+luasockets.of = luasocket_socket
 
 function LuaSocket:settimeout(timeout)
     self.sock:settimeout(seconds(timeout))
@@ -293,6 +297,7 @@ end
 local cosockets = { name = "resty" }
 local Cosocket = { close = close }
 local cosocket = class(Cosocket)
+cosockets.of = cosocket
 
 -- These can't try only once: 0 is for the default.
 function Cosocket:settimeout(timeout)
@@ -349,6 +354,7 @@ end
 local lsockets = { name = "lsocket" }
 local Lsocket = { close = close, timeout = 5000 }
 local lsocket_socket = class(Lsocket)
+lsockets.of = lsocket_socket
 
 function Lsocket:settimeout(timeout) self.timeout = timeout end
 function Lsocket:fd() return self.sock:info().fd end
@@ -413,6 +419,7 @@ function lsockets.receiver(place) return lsocket_at("bind", "udp", place) end
 local llsockets = { name = "llsocket" }
 local Llsocket = { close = close }
 local llsocket_socket = class(Llsocket)
+llsockets.of = llsocket_socket
 
 function Llsocket:settimeout(timeout)
     self.sock:nonblock(timeout == 0)
@@ -500,10 +507,10 @@ end
 -- All of them
 ---------------------------------------------------------------------------
 
-libraries.list =
+faces.list =
     { core, objects, luasockets, cosockets, lsockets, llsockets }
-for _, library in ipairs(libraries.list) do
-    libraries[library.name] = library
+for _, library in ipairs(faces.list) do
+    faces[library.name] = library
 end
 
-return libraries
+return faces
