@@ -34,8 +34,10 @@ local FILES = {
     { "install_spec", FOREIGN, "it's about what make builds here" },
 }
 local SPECS = {
-    { "^a call that fails: may be one that libc makes", { i386 = true },
-        "libc makes them by socketcall there, one number for all" },
+    { "^a call that fails: may be one that libc makes", FOREIGN,
+        "libc makes them by socketcall on i386, and qemu has no seccomp" },
+    { "^a call that fails: core: joingroup", EMULATED, GROUPS },
+    { "^a call that fails: core: leavegroup", EMULATED, GROUPS },
     { "^once warmed up, ", INTERPRETED, "nothing is compiled" },
     { "^a poller's memory isn't needed for a wait", INTERPRETED,
         "only compiled code makes no garbage" },
