@@ -1892,3 +1892,37 @@ describe("a socket whose connect was refused", function()
         assert.is_true(done, problem)
     end)
 end)
+
+describe("a socket's reading and sending", function()
+    before_each(setup)
+    after_each(teardown)
+
+    it("reads lines past an empty datagram", function()
+        local a, b = assert(ms.socketpair(SOCK_DGRAM))
+        local sock = keep(socket.fromfd(a))
+        for _, text in ipairs({ "", "", "one\ntw", "", "o\n" }) do
+            assert(ms.sendall(b, text))
+        end
+        assert.are.equal("one", sock:readline())
+        assert.are.equal("two", sock:readline())
+        ms.close(b)
+    end)
+
+    it("says what the resolver says of a host", function()
+        local sock = keep(socket.udp())
+        assert.are.same({ n = 3, "Name or service not known", ms.EAI_NONAME },
+            { n = 3, select(2, sock:sendto("text", "a\0b", 1)) })
+    end)
+
+    it("keeps its timeout when an option of its own is set", function()
+        local server, port = listener()
+        local sock = keep(socket.tcp())
+        assert(sock:connect("127.0.0.1", port))
+        sock:settimeout(1)
+        assert.is_true((sock:setoption("SO_RCVTIMEO", 50)))
+        local took, _, message = support.timed(sock.read, sock, 1)
+        assert.are.equal(TIMEOUT, message)
+        assert.is_true(took >= 1000, took)
+        server:close()
+    end)
+end)
