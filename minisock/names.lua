@@ -74,9 +74,10 @@ local function port_of(addr)
 end
 
 local function parse_inet(addr)
+    local a, b, c, d = addr:byte(FAMILY_SIZE + 3, FAMILY_SIZE + 6)
     return {
         family = "inet",
-        addr = ("%d.%d.%d.%d"):format(addr:byte(FAMILY_SIZE + 3, -1)),
+        addr = ("%d.%d.%d.%d"):format(a, b, c, d),
         port = port_of(addr),
         scope = 0,
     }
