@@ -753,22 +753,10 @@ describe("system calls of", function()
 
     -- What was called between the marks, and how often.
     local function calls(count, addresses)
-        local name = support.spit(support.tmpname(), (PROGRAM
-            :gsub("COUNT", count):gsub("ADDRESSES", addresses)))
-        local trace = support.tmpname()
-        local output, status = support.shell(("strace -f -qq -o %s "
-            .. "-e trace='!brk,mmap,munmap,mremap,madvise,mprotect' %s %s")
-            :format(trace, support.luajit, name))
-        assert.are.equal("", output)
-        assert.are.equal(0, status)
-        local counts, counting = {}, false
-        for line in io.lines(trace) do
-            local call = support.call_name(line)
-            if line:find("close(-77)", 1, true) then
-                counting = not counting
-            elseif counting and call then
-                counts[call] = (counts[call] or 0) + 1
-            end
+        local counts = {}
+        for _, call in ipairs(support.marked_calls((PROGRAM
+                :gsub("COUNT", count):gsub("ADDRESSES", addresses)))) do
+            counts[call] = (counts[call] or 0) + 1
         end
         return counts
     end

@@ -433,25 +433,9 @@ describe("system calls of sendall of a list", function()
     before_each(support.setup)
     after_each(support.teardown)
 
-    -- What was called between the marks.
     local function calls(count, timeout)
-        local name = support.spit(support.tmpname(), (PROGRAM
-            :gsub("COUNT", count):gsub("TIMEOUT", timeout)))
-        local trace = support.tmpname()
-        local output, status = support.shell(("strace -f -qq -o %s "
-            .. "-e trace='!brk,mmap,munmap,mremap,madvise,mprotect' %s %s")
-            :format(trace, support.luajit, name))
-        assert.are.equal("", output)
-        assert.are.equal(0, status)
-        local names, counting = {}, false
-        for line in io.lines(trace) do
-            if line:find("close(-77)", 1, true) then
-                counting = not counting
-            elseif counting then
-                names[#names + 1] = support.call_name(line)
-            end
-        end
-        return names
+        return support.marked_calls((PROGRAM:gsub("COUNT", count)
+            :gsub("TIMEOUT", timeout)))
     end
 
     for _, timeout in ipairs({ "nil", "1000", "0" }) do

@@ -264,6 +264,27 @@ function support.call_name(line)
     return SAME_CALLS[name] or name
 end
 
+--- The system calls of a Lua program, but for its memory's, between one
+--- close(-77) that it makes and the next: a list of their names.
+function support.marked_calls(program)
+    local name, trace = support.spit(support.tmpname(), program),
+        support.tmpname()
+    local output, status = support.shell(("strace -f -qq -o %s "
+        .. "-e trace='!brk,mmap,munmap,mremap,madvise,mprotect' %s %s")
+        :format(trace, support.luajit, name))
+    assert.are.equal("", output)
+    assert.are.equal(0, status)
+    local names, counting = {}, false
+    for line in io.lines(trace) do
+        if line:find("close(-77)", 1, true) then
+            counting = not counting
+        elseif counting then
+            names[#names + 1] = support.call_name(line)
+        end
+    end
+    return names
+end
+
 --- What is in a file.
 function support.slurp(name)
     local file = assert(io.open(name, "rb"))
