@@ -326,36 +326,9 @@ describe("what a pollset's wait tells:", function()
     end)
 end)
 
--- The handler is abs(3), which a signal's number doesn't harm.
-local SIGNALS = [[
-    local ffi, ms = require "ffi", require "minisock"
-    local set = require("minisock.pollset").new()
-    ffi.cdef "int abs(int); void *signal(int, void *);"
-    ffi.cdef "int setitimer(int, const long *, long *);"
-    ffi.cdef "int fork(void); void _exit(int);"
-    ffi.C.signal(14, ffi.cast("void *", ffi.C.abs))
-    local now = require("minisock.cdefs").shim.minisock_now
-    local a, b = ms.socketpair()
-    set:add(b, ms.POLLIN)
-    if ffi.C.fork() == 0 then
-        ms.close(1) -- nobody waits for this process
-        ms.close(2)
-        ms.msleep(WRITE_AFTER)
-        ms.write(a, "x")
-        ffi.C._exit(0)
-    end
-    ffi.C.setitimer(0, ffi.new("long[4]", 0, 2000, 0, 2000), nil)
-    local start = now()
-    local count = set:wait(TIMEOUT)
-    local took = now() - start
-    io.write(tostring(count), " ", took < AT_LEAST and "early"
-        or took > 4000 and "late" or "in time")
-]]
-
 describe("a pollset's timeout under signals", function()
-    local function under_signals(write_after, timeout, at_least)
-        return (support.run((SIGNALS:gsub("WRITE_AFTER", write_after)
-            :gsub("TIMEOUT", timeout):gsub("AT_LEAST", at_least))))
+    local function under_signals(...)
+        return support.wait_under_signals("pollset", "POLLIN", ...)
     end
 
     it("is neither shortened nor prolonged", function()

@@ -264,6 +264,41 @@ function support.call_name(line)
     return SAME_CALLS[name] or name
 end
 
+-- The handler is abs(3), which a signal's number doesn't harm.
+local UNDER_SIGNALS = [[
+    local ffi, ms = require "ffi", require "minisock"
+    local set = require("minisock.MODULE").new()
+    ffi.cdef "int abs(int); void *signal(int, void *);"
+    ffi.cdef "int setitimer(int, const long *, long *);"
+    ffi.cdef "int fork(void); void _exit(int);"
+    ffi.C.signal(14, ffi.cast("void *", ffi.C.abs))
+    local now = require("minisock.cdefs").shim.minisock_now
+    local a, b = ms.socketpair()
+    set:add(b, ms.EVENTS)
+    if ffi.C.fork() == 0 then
+        ms.close(1) -- nobody waits for this process
+        ms.close(2)
+        ms.msleep(WRITE_AFTER)
+        ms.write(a, "x")
+        ffi.C._exit(0)
+    end
+    ffi.C.setitimer(0, ffi.new("long[4]", 0, 2000, 0, 2000), nil)
+    local start = now()
+    local count = set:wait(TIMEOUT)
+    local took = now() - start
+    io.write(tostring(count), " ", took < AT_LEAST and "early"
+        or took > 4000 and "late" or "in time")
+]]
+
+--- What a poller or a pollset waits for among signals: how many are ready, and
+--- whether that was in time.
+function support.wait_under_signals(module, events, write_after, timeout,
+                                    at_least)
+    return (support.run((UNDER_SIGNALS:gsub("MODULE", module)
+        :gsub("EVENTS", events):gsub("WRITE_AFTER", write_after)
+        :gsub("TIMEOUT", timeout):gsub("AT_LEAST", at_least))))
+end
+
 --- The system calls of a Lua program, but for its memory's, between one
 --- close(-77) that it makes and the next: a list of their names.
 function support.marked_calls(program)
